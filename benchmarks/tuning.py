@@ -137,7 +137,7 @@ def _with_tune_model(config: Any, space: Space, judge: Any, folder: str) -> tupl
     own = Values(hyperparameters=config.hyperparameters, training={"batch_size": config.training.batch_size})
     files = TrialFiles(f"{folder}/trials")
     clock = SimpleNamespace(time=time.process_time, monotonic=time.process_time)
-    with patch("slipway.tuning.search.time", clock):
+    with patch("slipway.tuning.search.time", clock), patch("slipway.tuning.budget.time", clock):
         goal = goal_of(config.task, LOSS, None)
         found = Search(wanted, goal, space, own, config.training.seed, files, judge, lambda _: None).run()
     best = min(one.value for one in found.trials if one.value is not None)

@@ -19,6 +19,7 @@ from slipway.tuning.trials import Trial
 
 # Magnitudes between the smallest and the largest value from which on an axis is logarithmic.
 LOG_FROM = 30
+_CONFIRMED = "Mean of further seeds, each with other rows held back: the first seed's value chose the trial."
 # A trial is far behind the best if it is so many times as far as the median.
 FAR = 5
 
@@ -26,14 +27,13 @@ FAR = 5
 def render_tuning(result: TuningFile) -> str:
     """The page as HTML."""
     tuned, complete = result.tuned, [one for one in result.trials if one.value is not None]
-    goal = Goal(tuned.metric, tuned.better, tuned.target)
-    met = goal.target is None or goal.met(tuned.value)
+    goal, value = tuned.goal, tuned.value if tuned.seeds else tuned.first
     remark = f"target {format_number(tuned.target)}" if tuned.target is not None else ""
     parts = [
-        notice(f"{tuned.reason[0].upper()}{tuned.reason[1:]}.", "good" if met else "warn"),
+        notice(f"{tuned.reason[0].upper()}{tuned.reason[1:]}.", "good" if tuned.is_met else "warn"),
         tiles(
             [
-                (tuned.metric.replace("_", " "), format_number(tuned.value), remark),
+                (tuned.metric.replace("_", " "), format_number(value), remark),
                 ("trial 0", format_number(tuned.own), "module.yaml's own when the search began"),
                 ("trials", f"{tuned.trials:,}", f"{tuned.pruned} pruned, {tuned.failed} failed"),
                 ("time", format_seconds(tuned.seconds), "of all trainings"),
@@ -47,7 +47,9 @@ def render_tuning(result: TuningFile) -> str:
                     for name, value in tuned.values.flat().items()
                 ]
             ),
-            note="Mean of further seeds, each with other rows held back: the first seed's value chose the trial.",
+            note=_CONFIRMED
+            if tuned.seeds
+            else "Not confirmed: the value is that of the first seed, which chose the trial.",
         ),
     ]
     if complete:

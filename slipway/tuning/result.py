@@ -20,7 +20,8 @@ RESULT = "tuning.json"
 class Tuned(BaseModel):
     """The end of a search: why it ended, the winner, and what became of the target.
 
-    `value` is the mean of the winner over further seeds, `own` that of module.yaml's values with the first seed alone;
+    `first` is the winner's value with the first seed alone, `value` its mean over `seeds` further ones;
+    `unconfirmed` are those of the best for which there was no time; `own` is the value of module.yaml's own values.
     `by_hand` are the names among its values that were given by hand, and so not searched, `changed` those that differ
     from module.yaml as it is in this run.
     """
@@ -29,7 +30,10 @@ class Tuned(BaseModel):
     metric: str
     better: Better
     target: float | None = None
+    first: float | None = None
     value: float | None = None
+    seeds: int = SEEDS
+    unconfirmed: list[int] = []
     own: float | None = None
     winner: int
     values: Values
@@ -50,7 +54,10 @@ class Tuned(BaseModel):
             metric=goal.metric,
             better=goal.better,
             target=goal.target,
+            first=found.first,
             value=found.value,
+            seeds=found.seeds,
+            unconfirmed=found.unconfirmed,
             own=next((one.value for one in found.trials if one.number == 0), None),
             winner=found.winner,
             values=found.values,
@@ -68,24 +75,50 @@ class Tuned(BaseModel):
         return lineage.tuned(changed.hyperparameters, changed.training)
 
     @property
+    def goal(self) -> Goal:
+        """What the search was for."""
+        return Goal(self.metric, self.better, self.target)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the target is reached by all further seeds, or there is none."""
+        return self.target is None or (self.seeds == SEEDS and self.goal.met(self.value))
+
+    @property
     def reason(self) -> str:
-        """Why it ended, with the figure and what is missing, for people."""
+        """Why it ended, with the figure, and what is missing or not confirmed, for people."""
         trials = f"{self.trials} trial{'s' * (self.trials != 1)}"
-        figure = (
-            f"trial {self.winner} is the best, but could not be trained with further seeds"
-            if self.value is None
-            else f"{self.metric} {format_number(self.value)} as a mean of {SEEDS} further seeds (trial {self.winner})"
-        )
         if self.ended == "target":
-            return f"tuned until the target was met, after {trials}: {figure}"
-        missing = Goal(self.metric, self.better, self.target).missing(self.value)
+            return f"tuned until the target was met, after {trials}: {self._figure}"
         bound = {
             "trials": f"{trials} are done, as many as there may be",
             "seconds": f"the seconds were over, after {trials} and {format_seconds(self.seconds)}",
             "patience": f"no better trial came for long, after {trials}",
             "reused": f"no search: the winner of {format_time(self.found_at)} is reused",
         }[self.ended]
-        return f"tuned: {bound}: {figure}" + (f"; {missing}" if missing else "")
+        said = [f"tuned: {bound}: {self._figure}"]
+        if self.unconfirmed:
+            named = ", ".join(str(number) for number in self.unconfirmed)
+            said.append(
+                f"of the next best there was no time to confirm trial{'s' * (len(self.unconfirmed) > 1)} {named}"
+            )
+        if missing := self.goal.missing(self.value if self.seeds else self.first):
+            said.append(missing)
+        elif not self.is_met:
+            said.append(f"that this meets the target, {format_number(self.target)}, is not confirmed")
+        return "; ".join(said)
+
+    @property
+    def _figure(self) -> str:
+        if not self.seeds:
+            first = f"{self.metric} {format_number(self.first)} with the first seed alone (trial {self.winner})"
+            return f"{first}: there was no time to confirm it with further seeds"
+        if self.value is None:
+            return f"trial {self.winner} is the best, but could not be trained with further seeds"
+        figure = f"{self.metric} {format_number(self.value)}"
+        if self.seeds < SEEDS:
+            return f"{figure} with one further seed (trial {self.winner}): there was no time for {SEEDS}"
+        return f"{figure} as a mean of {SEEDS} further seeds (trial {self.winner})"
 
 
 class TuningFile(BaseModel):

@@ -19,13 +19,16 @@ from pydantic import BaseModel
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Tuning
 from slipway.pages.numbers import format_number, format_seconds
+from slipway.tuning.budget import Budget
 from slipway.tuning.goal import Goal
 from slipway.tuning.halving import falls_behind
 from slipway.tuning.sampler import draw
 from slipway.tuning.space import Space, Values
-from slipway.tuning.trials import Clock, Confirmation, Trial, TrialFiles, name_confirmation, name_trial
+from slipway.tuning.trials import Confirmation, Trial, TrialFiles, name_confirmation, name_trial
 
 FINALISTS, SEEDS = 3, 2
+# A training during which so many processes ended is not begun again.
+DEATHS = 2
 # Of the seconds of a search, at most so many are for confirming, beside those that it takes to confirm the best.
 CONFIRMING = 1 / 3
 # The rule by which trials are drawn, judged and pruned; change it with the rule, so that trials of two are never mixed.
@@ -56,14 +59,21 @@ Judge = Callable[[Values, int, Callable[[int, float], None], Callable[[], None]]
 
 
 class Found(BaseModel):
-    """The end of a search: why it ended, the winner, and its mean over the seeds by which it was confirmed."""
+    """The end of a search: why it ended, the winner, its value with the first seed and its mean over further ones.
+
+    `seeds` is how many further ones there was time for. `confirmed` are the means of all trials with as many,
+    `unconfirmed` the other finalists.
+    """
 
     ended: Ended
     winner: int
     values: Values
+    first: float | None
+    seeds: int
     value: float | None = None
     trials: list[Trial]
     confirmed: dict[int, float]
+    unconfirmed: list[int]
 
 
 class Search:
@@ -75,9 +85,9 @@ class Search:
     ) -> None:  # fmt: skip
         self._tuning, self._goal, self._space, self._own, self._seed = tuning, goal, space, own, seed
         self._files, self._judge, self._tell = files, judge, tell
+        self._budget = Budget(tuning.seconds, files)
         self._done: list[Trial] = []
-        self._confirmed: dict[int, float | None] = {}
-        self._spent = {name: clock.seconds for name, clock in files.clocks()}
+        self._again: dict[int, list[Confirmation]] = {}
 
     def run(self) -> Found:
         """Goes on where the last search of these files ended.
@@ -87,16 +97,21 @@ class Search:
             TrainingError: no trial can.
         """
         ended, winner = self._try_all()
+        finalists = [winner] if winner else self._best()
         if winner is None:
-            winner = self._confirmed_best()
-        value = self._confirm(winner)
+            winner = self._confirmed_best(finalists)
+        seeds = len(self._again[winner.number])
+        alike = {number: self._mean(number) for number, again in self._again.items() if seeds == len(again) > 0}
         return Found(
             ended=ended,
             winner=winner.number,
             values=winner.values,
-            value=value,
+            first=winner.value,
+            seeds=seeds,
+            value=alike.get(winner.number),
             trials=self._done,
-            confirmed={number: mean for number, mean in self._confirmed.items() if mean is not None},
+            confirmed={number: mean for number, mean in alike.items() if mean is not None},
+            unconfirmed=[one.number for one in finalists if seeds and one.number not in alike],
         )
 
     def _try_all(self) -> tuple[Ended, Trial | None]:
@@ -112,23 +127,27 @@ class Search:
             if best is None or self._goal.cost(trial.value) < self._goal.cost(best.value):
                 best = trial
             self._tell(self._line(best))
-            if self._goal.met(trial.value) and self._goal.met(self._confirm(trial)):
+            if self._goal.met(trial.value) and self._is_target_met(trial):
                 return "target", trial
             if 0 < self._tuning.patience <= number - best.number:
                 return "patience", None
         return "trials", None
 
+    def _is_target_met(self, trial: Trial) -> bool:
+        """Whether all further seeds say so too; another trial of the same values would tell nothing new."""
+        if any(one.values == trial.values for one in self._done[: trial.number]):
+            return False
+        self._confirm(trial)
+        return len(self._again[trial.number]) == SEEDS and self._goal.met(self._mean(trial.number))
+
     def _try(self, number: int) -> Trial:
         """Draws a trial and judges it; its file is written when it is through."""
-        name, started, left = name_trial(number), time.time(), self._left()
+        left = self._left_for_trials()
         deadline = None if left is None else time.monotonic() + left
         self._check(deadline)
-        try:
+        with self._budget.training(name_trial(number)):
             trial = self._judged(number, deadline)
-        except OutOfTimeError:  # its time counts, or each run with these seconds would begin it again
-            self._files.write_clock(name, self._clock(name, started))
-            raise
-        self._files.write(trial, self._clock(name, started))
+        self._files.write(trial)
         return trial
 
     def _judged(self, number: int, deadline: float | None) -> Trial:
@@ -147,6 +166,7 @@ class Search:
             if same is not None:
                 told: dict[str, Any] = same.model_dump(include={"state", "value", "folds", "epochs", "rungs"})
                 return trial.model_copy(update={**told, "reason": f"the values of trial {same.number}"})
+            self._check_deaths(name_trial(number))
             judged = self._judge(trial.values, self._seed, at_rung, lambda: self._check(deadline))
         except PrunedError:
             where = f"behind after epoch {max(rungs)}"
@@ -160,81 +180,104 @@ class Search:
         found = {"state": "complete", "rungs": rungs, "folds": judged.folds, "epochs": judged.epochs, "value": mean}
         return trial.model_copy(update=found)
 
-    def _confirmed_best(self) -> Trial:
-        """The best of the finalists by the mean of further seeds: the first was chosen for being good."""
-        finalists = self._finalists()
+    def _best(self) -> list[Trial]:
+        """The best complete trials so far, no two of the same values."""
+        complete = [one for one in self._done if one.state == "complete"]
+        unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
+        return sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
+
+    def _confirmed_best(self, finalists: list[Trial]) -> Trial:
+        """The best by the mean of further seeds: the first was chosen for being good.
+
+        Each seed holds other rows back, so only trials with the same seeds are compared, as many as there was time for.
+        """
         if not finalists:
             said = self._done[-1].reason if self._done else "no trial was through before the seconds were over"
             raise TrainingError(f"none of {len(self._done)} trials could be trained: {said}")
-        known = [one for one in self._done if one in finalists or one.number in self._confirmed]
-        return min(known, key=lambda one: (self._goal.cost(self._confirm(one)), one.number))
+        for one in self._affordable(finalists):
+            self._confirm(one)
+        most = max(len(again) for again in self._again.values())
+        if most == 0:
+            return finalists[0]
+        known = [one for one in self._done if len(self._again.get(one.number, [])) == most]
+        return min(known, key=lambda one: (self._goal.cost(self._mean(one.number)), one.number))
 
-    def _finalists(self) -> list[Trial]:
-        """The best trials so far, no two of the same values; as many as there are seconds to confirm."""
-        complete = [one for one in self._done if one.state == "complete"]
-        unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
-        best = sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
-        if self._tuning.seconds is None:
-            return best
-        until = itertools.accumulate(SEEDS * self._spent.get(name_trial(one.number), 0.0) for one in best)
-        room = CONFIRMING * self._tuning.seconds
-        return [one for place, (one, needed) in enumerate(zip(best, until, strict=True)) if not place or needed <= room]
+    def _affordable(self, finalists: list[Trial]) -> list[Trial]:
+        """The best, and as many of those behind it as a part of the seconds is enough to confirm."""
+        if self._budget.seconds is None:
+            return finalists
+        until = itertools.accumulate(SEEDS * self._budget.took(name_trial(one.number)) for one in finalists)
+        room = CONFIRMING * self._budget.seconds
+        pairs = enumerate(zip(finalists, until, strict=True))
+        return [one for place, (one, needed) in pairs if not place or needed <= room]
 
     @property
     def _further_seeds(self) -> range:
         return range(self._seed + 1, self._seed + 1 + SEEDS)
 
-    def _confirm(self, trial: Trial) -> float | None:
-        """The mean over further seeds, each with other rows held back; None if one of them failed."""
-        if trial.number not in self._confirmed:
-            values = [
-                (self._files.confirmation(trial.number, seed) or self._again(trial, seed)).value
-                for seed in self._further_seeds
-            ]
-            known = [value for value in values if value is not None]
-            self._confirmed[trial.number] = statistics.fmean(known) if len(known) == SEEDS else None
-        return self._confirmed[trial.number]
+    def _confirm(self, trial: Trial) -> None:
+        """Trains with further seeds, each with other rows held back, as long as there is time."""
+        again = self._again.setdefault(trial.number, [])
+        for seed in self._further_seeds[len(again) :]:
+            made = self._files.confirmation(trial.number, seed) or self._train_again(trial, seed)
+            if made is None:
+                return
+            again.append(made)
 
-    def _again(self, trial: Trial, seed: int) -> Confirmation:
+    def _mean(self, number: int) -> float | None:
+        """The mean over the further seeds of a trial; None if one of them failed."""
+        values = [one.value for one in self._again[number]]
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if len(known) == len(values) else None
+
+    def _train_again(self, trial: Trial, seed: int) -> Confirmation | None:
+        """None if a training as long as the trial's would end further behind the seconds than it begins before them."""
+        left = self._budget.left()
+        if left is not None and left < self._budget.took(name_trial(trial.number)) / 2:
+            return None
         self._tell(f"trial {trial.number} once more, with seed {seed}")
-        name, started = name_confirmation(trial.number, seed), time.time()
-        made = Confirmation(number=trial.number, seed=seed)
-        try:
-            made.value = statistics.fmean(self._judge(trial.values, seed, lambda *_: None, lambda: None).folds)
-        except (ModuleError, TrainingError) as error:
-            made.reason = str(error)
-        self._files.write(made, self._clock(name, started))
+        name, made = name_confirmation(trial.number, seed), Confirmation(number=trial.number, seed=seed)
+        with self._budget.training(name):
+            try:
+                self._check_deaths(name)
+                made.value = statistics.fmean(self._judge(trial.values, seed, lambda *_: None, lambda: None).folds)
+            except (ModuleError, TrainingError) as error:
+                made.reason = str(error)
+        self._files.write(made)
         return made
 
-    def _clock(self, name: str, started: float) -> Clock:
-        """What the clock measured of a training until now, and before it was given up; it counts from now on."""
-        self._spent[name] = self._spent.get(name, 0.0) + time.time() - started
-        return Clock(started=started, seconds=self._spent[name])
+    def _check_deaths(self, name: str) -> None:
+        if self._budget.deaths(name) >= DEATHS:
+            raise TrainingError(
+                f"the process ended {DEATHS} times, as for lack of memory, while it trained with these values"
+            )
 
-    def _left(self) -> float | None:
-        """The seconds that trials may still take: without those that it takes to confirm the best so far."""
-        if self._tuning.seconds is None:
-            return None
-        to_confirm = sum(
-            self._spent.get(name_trial(one.number), 0.0)
-            for one in self._finalists()
+    def _to_confirm(self) -> float:
+        """The seconds that it takes to confirm the best so far."""
+        return sum(
+            self._budget.took(name_trial(one.number))
+            for one in self._affordable(self._best())
             for seed in self._further_seeds
-            if name_confirmation(one.number, seed) not in self._spent
+            if not self._budget.took(name_confirmation(one.number, seed))
         )
-        return self._tuning.seconds - sum(self._spent.values()) - to_confirm
+
+    def _left_for_trials(self) -> float | None:
+        left = self._budget.left()
+        return None if left is None else left - self._to_confirm()
 
     def _check(self, deadline: float | None) -> None:
         """Raises OutOfTimeError after the deadline; the first trial is judged whatever it takes."""
-        if deadline is not None and self._done and time.monotonic() > deadline:
+        if deadline is not None and self._done and time.monotonic() >= deadline:
             raise OutOfTimeError
 
     def _line(self, best: Trial) -> str:
         """`trial 7 of 20, best val_loss 0.2131 (trial 4), about 2 min 10 s left`."""
-        done, bound = len(self._done), self._left()
-        spent = sum(self._spent.get(name_trial(one.number), 0.0) for one in self._done)
+        done, bound = len(self._done), self._left_for_trials()
+        spent = sum(self._budget.took(name_trial(one.number)) for one in self._done)
         left = spent / done * (self._tuning.trials - done)
         if bound is not None:
             left = min(left, max(bound, 0.0))
+        left += self._to_confirm()
         known = f", best {self._goal.metric} {format_number(best.value)} (trial {best.number})"
         return f"trial {done} of {self._tuning.trials}{known}, about {format_seconds(left)} left"
 

@@ -4,7 +4,7 @@
 
 - `trial-0007.json`      `Trial`: byte for byte the same for the same seed, whatever was killed in between
 - `confirm-0007-1.json`  `Confirmation`: trial 7 once more, with another seed
-- `….clock`              `Clock`: what the clock measured of that file
+- `….clock`              `Clock`: what the clock measured of that file, and who began it
 
 and `<tuning>/<model>/<key>/winner.json` the newest `Winner`. No lock and no index: a missing or damaged file is a
 training that has not been finished, and is done again.
@@ -51,11 +51,20 @@ class Confirmation(BaseModel):
     reason: str = ""
 
 
-class Clock(BaseModel):
-    """When a training began, in seconds since 1970, and how long it took."""
+class Begun(BaseModel):
+    """A process that began a training. `pid_started` tells it from a later one with the same number."""
 
-    started: float
-    seconds: float
+    host: str
+    pid: int
+    pid_started: int | None
+
+
+class Clock(BaseModel):
+    """When a training began last, in seconds since 1970, how long it took, and the processes that told no end of it."""
+
+    started: float = 0.0
+    seconds: float = 0.0
+    begun: list[Begun] = []
 
 
 def name_trial(number: int) -> str:
@@ -85,15 +94,13 @@ class TrialFiles:
         """A finished confirmation."""
         return self._read(name_confirmation(number, seed), Confirmation)
 
-    def write(self, record: Trial | Confirmation, clock: Clock) -> None:
-        """Writes what was finished; its clock first, since the record says that it is finished."""
+    def write(self, record: Trial | Confirmation) -> None:
+        """Writes what was finished; after its clock, since the record says that it is finished."""
         number, again = record.number, isinstance(record, Confirmation)
-        name = name_confirmation(number, record.seed) if again else name_trial(number)
-        self.write_clock(name, clock)
-        self._write(name, record)
+        self._write(name_confirmation(number, record.seed) if again else name_trial(number), record)
 
     def write_clock(self, name: str, clock: Clock) -> None:
-        """Writes what the clock measured of a file: alone if there was no time to finish it."""
+        """Writes what the clock measured of a file, which may not be finished yet."""
         self._write(f"{name}.clock", clock)
 
     def clocks(self) -> Iterator[tuple[str, Clock]]:

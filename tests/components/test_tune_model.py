@@ -42,6 +42,15 @@ def test_model_py_says_what_yaml_cannot_and_a_trial_may_fail(artifacts: Artifact
     assert result.tuned.winner == 0
 
 
+def test_a_search_without_time_for_confirmations_trains_once_and_says_so(artifacts: Artifacts, tmp_path: Path) -> None:
+    result = search(artifacts, tmp_path, trials=9, seconds=0.1)
+    assert [one.number for one in result.trials] == [0]
+    assert (result.tuned.ended, result.tuned.seeds, result.tuned.value, result.confirmed) == ("seconds", 0, None, {})
+    assert "first seed alone" in result.tuned.reason
+    assert "first seed alone" in render_tuning(result)
+    assert search(artifacts, tmp_path, trials=9, seconds=0.1).tuned == result.tuned, "nothing is trained anew"
+
+
 def test_a_trial_that_tensorflow_cannot_train_fails_alone(artifacts: Artifacts, tmp_path: Path) -> None:
     checked = "keras.layers.Lambda(lambda x: tf.raw_ops.CheckNumerics(tensor=x / 0, message='too narrow'))"
     model = "import tensorflow as tf\n" + MODEL.replace(

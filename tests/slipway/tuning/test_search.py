@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ import pytest
 
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Searched, Tuning
+from slipway.runs.process import start_time
 from slipway.stores import storage
 from slipway.tuning.goal import goal_of
 from slipway.tuning.halving import falls_behind
@@ -17,7 +22,7 @@ from slipway.tuning.result import Tuned, TuningFile
 from slipway.tuning.sampler import importance
 from slipway.tuning.search import Found, Judged, Search, costs
 from slipway.tuning.space import Space, Values
-from slipway.tuning.trials import TrialFiles
+from slipway.tuning.trials import Begun, Clock, TrialFiles
 from tests.fakes.storage_server import StorageServer
 
 SPACE = Space(
@@ -166,7 +171,9 @@ def test_two_searches_at_once_leave_the_files_of_one(tmp_path: Path) -> None:
 def test_files_hold_no_time_and_clocks_do(tmp_path: Path) -> None:
     search(tmp_path, trials=2)
     assert not {"started", "seconds"} & set(json.loads((tmp_path / "trial-0001.json").read_text()))
-    assert set(json.loads((tmp_path / "trial-0001.json.clock").read_text())) == {"started", "seconds"}
+    clock = json.loads((tmp_path / "trial-0001.json.clock").read_text())
+    assert {"started", "seconds"} <= set(clock)
+    assert clock["begun"] == [], "it told its end"
 
 
 def test_the_lucky_trial_is_not_chosen(tmp_path: Path) -> None:
@@ -205,11 +212,16 @@ def test_patience_ends_the_search(tmp_path: Path) -> None:
     assert len(found.trials) == found.trials.index(min(found.trials, key=lambda one: one.value or 99)) + 4
 
 
-def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which only the test moves."""
     now = [0.0]
     monkeypatch.setattr("slipway.tuning.search.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("slipway.tuning.search.time.time", lambda: now[0])
+    monkeypatch.setattr("slipway.tuning.budget.time.time", lambda: now[0])
+    return now
 
+
+def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, now: list[float]) -> None:
     class Slow(Quadratic):
         def __call__(self, *arguments: Any) -> Judged:
             now[0] += 10
@@ -226,8 +238,163 @@ def test_the_seconds_end_the_search_and_count_those_before(tmp_path: Path, monke
     assert (more.ended, len(more.trials)) == ("seconds", 8)
     enough = search(tmp_path / "enough", Slow(), seconds=185)
     assert (enough.ended, len(enough.trials), len(enough.confirmed)) == ("trials", 12, 3)
-    least = search(tmp_path / "least", Slow(), seconds=1)
-    assert (len(least.trials), least.winner, list(least.confirmed)) == (1, 0, [0]), "whatever it takes"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "trained", "seeds", "said"),
+    [
+        (1, 1, 0, "first seed alone (trial 0): there was no time to confirm"),
+        (12, 1, 0, "first seed alone (trial 0): there was no time to confirm"),
+        (17, 2, 1, "with one further seed (trial 0): there was no time for 2"),
+        (20, 2, 1, "with one further seed (trial 0): there was no time for 2"),
+        (28, 3, 2, "as a mean of 2 further seeds (trial 0)"),
+    ],
+)
+def test_seconds_bound_the_confirmations_too(
+    tmp_path: Path, now: list[float], seconds: int, trained: int, seeds: int, said: str
+) -> None:
+    class Slow(Quadratic):
+        def __call__(self, *arguments: Any) -> Judged:
+            now[0] += 10
+            return super().__call__(*arguments)
+
+    judge = Slow()
+    found = search(tmp_path, judge, seconds=seconds, target=-1.0)
+    assert (found.ended, len(judge.calls), found.winner, found.seeds) == ("seconds", trained, 0, seeds)
+    assert now[0] <= max(10, seconds + 5), (
+        "the first trial whatever it takes, and then no training that ends far behind"
+    )
+    assert search(tmp_path, judge, seconds=seconds, target=-1.0) == found
+    assert len(judge.calls) == trained, "nothing is left to train"
+    tuned = Tuned.of(found, goal_of("binary", "val_loss", -1.0), [], now[0], 0.0)
+    assert said in tuned.reason
+    assert "missed by" in tuned.reason
+    assert ("Not confirmed" in render_tuning(TuningFile(tuned=tuned, trials=found.trials))) == (seeds == 0)
+    search(tmp_path, judge, seconds=30)
+    assert len(judge.calls) == 3, "more seconds confirm what was not"
+
+
+def test_a_target_that_only_the_first_seed_meets_is_not_told_as_met(tmp_path: Path, now: list[float]) -> None:
+    class Slow(Quadratic):
+        def __call__(self, *arguments: Any) -> Judged:
+            now[0] += 10
+            return super().__call__(*arguments)
+
+    goal = goal_of("binary", "val_loss", 9.0)
+    for seconds in (12, 17):
+        found = search(tmp_path, Slow(), seconds=seconds, target=9.0)
+        tuned = Tuned.of(found, goal, [], now[0], 0.0)
+        assert (found.ended, tuned.is_met) == ("seconds", False)
+        assert "the target, 9, is not confirmed" in tuned.reason
+    found = search(tmp_path, Slow(), seconds=30, target=9.0)
+    assert (found.ended, Tuned.of(found, goal, [], now[0], 0.0).is_met) == ("target", True)
+
+
+def test_finalists_without_time_are_told_and_those_with_fewer_seeds_do_not_win(
+    tmp_path: Path, now: list[float]
+) -> None:
+    class Slower(Quadratic):
+        """Further seeds take longer than the first, and give better values to the trials behind the best."""
+
+        def __call__(self, values: Values, seed: int, at_rung: Any, check: Any) -> Judged:
+            self.calls.append((values.hyperparameters["units"], seed))
+            now[0] += 10 if seed == 7 else 14
+            place = len({units for units, _ in self.calls}) if seed == 7 else 0
+            return Judged([float(place)], [1])
+
+    found = search(tmp_path, Slower(), seconds=190, trials=12)
+    assert (found.winner, found.seeds) == (0, 2)
+    assert found.unconfirmed
+    told = Tuned.of(found, goal_of("binary", "val_loss", None), [], 3.0, 0.0).reason
+    assert all(str(number) in told.partition("no time to confirm")[2] for number in found.unconfirmed)
+
+
+def test_trials_of_the_same_values_are_confirmed_once(tmp_path: Path) -> None:
+    judge = Quadratic()
+    found = search(tmp_path, judge, space=Space({"units": Searched(min=39, max=40)}), target=0.075, trials=8)
+    assert found.ended == "trials", "only the first seed meets it"
+    assert len(judge.calls) == len(set(judge.calls))
+
+
+DYING = """
+import os
+import sys
+
+from tests.slipway.tuning.test_search import Quadratic, search
+
+class Dying(Quadratic):
+    def __call__(self, values, seed, at_rung, check):
+        judged = super().__call__(values, seed, at_rung, check)
+        if len(self.calls) == int(sys.argv[2]):
+            os._exit(9)
+        return judged
+
+search(sys.argv[1], Dying())
+"""
+
+
+def died(folder: Path, call: int) -> None:
+    """A search in a process that ends in the middle of a training."""
+    ended = subprocess.run([sys.executable, "-c", DYING, str(folder), str(call)], check=False)
+    assert ended.returncode == 9
+
+
+def test_a_trial_that_ends_its_process_each_time_is_a_failed_one(tmp_path: Path) -> None:
+    search(tmp_path / "whole")
+    died(tmp_path / "killed", 3)
+    search(tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole"), "killed once, it leaves the same files"
+
+    died(tmp_path / "dying", 3)
+    died(tmp_path / "dying", 1)
+    judge = Quadratic()
+    found = search(tmp_path / "dying", judge)
+    [failed] = [one for one in found.trials if one.state == "failed"]
+    assert (failed.number, failed.values) == (2, found.trials[2].values)
+    assert "process ended 2 times" in failed.reason
+    whole = json.loads((tmp_path / "whole" / "trial-0002.json").read_text())
+    assert failed.values.model_dump() == whole["values"], "what was drawn is told"
+    assert "process" in render_tuning(
+        TuningFile(tuned=Tuned.of(found, goal_of("binary", "val_loss", None), [], 3.0, 0.0), trials=found.trials)
+    )
+
+
+def test_a_process_that_still_runs_has_not_ended(tmp_path: Path) -> None:
+    files = TrialFiles(str(tmp_path))
+    others = [
+        Begun(host=socket.gethostname(), pid=pid, pid_started=start_time(pid)) for pid in (os.getppid(), os.getpid())
+    ]
+    files.write_clock("trial-0000.json", Clock(begun=others))
+    assert search(tmp_path, trials=1).trials[0].state == "complete"
+    files.write_clock("trial-0001.json", Clock(begun=[one.model_copy(update={"host": "another"}) for one in others]))
+    assert search(tmp_path, trials=2).trials[1].state == "failed"
+
+
+def test_a_confirmation_that_ends_its_process_each_time_is_a_failed_one(tmp_path: Path) -> None:
+    judge = Quadratic()
+    search(tmp_path / "whole", judge)
+    first = next(index for index, (_, seed) in enumerate(judge.calls, 1) if seed != 7)
+    died(tmp_path / "dying", first)
+    died(tmp_path / "dying", 1)
+    found = search(tmp_path / "dying")
+    assert len(found.confirmed) == 2
+    [reason] = [
+        reason for name, text in contents(tmp_path / "dying").items()
+        if name.startswith("confirm") and (reason := json.loads(text)["reason"])
+    ]  # fmt: skip
+    assert "process ended 2 times" in reason
+
+
+def test_a_search_that_is_interrupted_counts_the_time_and_no_death(tmp_path: Path, now: list[float]) -> None:
+    def interrupted(*_: Any) -> Exception:
+        now[0] += 10
+        return KeyboardInterrupt()  # type: ignore[return-value]
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path, Quadratic(interrupted))
+    assert sum(clock.seconds for _, clock in TrialFiles(str(tmp_path)).clocks()) == 30
+    assert search(tmp_path, trials=1).trials[0].state == "complete"
 
 
 @pytest.mark.parametrize(
