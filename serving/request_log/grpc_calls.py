@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import grpc
 
-from serving.protocol.limits import MAX_COPIED_BYTES, MAX_STREAMS
+from serving.protocol.limits import FRAMES_A_PART, FRAMES_A_SECOND, MAX_COPIED_BYTES, MAX_FRAMES, MAX_STREAMS
 from serving.request_log.call_rows import MAX_CALL_BYTES, METHODS, LoggedCall
-from serving.request_log.http2 import BrokenConnectionError, Fields
+from serving.request_log.http2 import ENHANCE_YOUR_CALM, BrokenConnectionError, Fields, last_headers
 from serving.request_log.log import RequestLog
 
 _LOGGED = {f"/tensorflow.serving.PredictionService/{name.capitalize()}".encode(): name for name in METHODS}
@@ -61,21 +61,40 @@ class _Call:
 class Calls:
     """The calls that are not answered yet, by stream; None for those that there was no room for.
 
-    `requests` and `answers` listen to the two directions.
+    `requests` and `answers` listen to the two directions; `heard` is when a part of a call came last, by
+    `time.monotonic`.
     """
 
     def __init__(self, copies: Copies) -> None:
+        self.heard = self._refilled = time.monotonic()
+        self._frames = float(MAX_FRAMES)  # that the client may send
         self.open: dict[int, _Call | None] = {}
         self.last_stream = 0
         self._copies = copies
         self.requests = _Requests(self)
         self.answers = _Answers(self)
 
+    def hear(self) -> None:
+        """A part of a call passes: its headers, or data of it."""
+        self.heard = time.monotonic()
+        self._frames = min(self._frames + FRAMES_A_PART, MAX_FRAMES)
+
+    def count_frame(self) -> None:
+        """Takes a frame off those that the client may send, or pings and empty frames could go on for ever."""
+        if self._frames < 1:
+            now = time.monotonic()
+            self._frames = min(self._frames + (now - self._refilled) * FRAMES_A_SECOND, MAX_FRAMES)
+            self._refilled = now
+        if self._frames < 1:
+            raise BrokenConnectionError("too many frames that are no part of a call", ENHANCE_YOUR_CALM)
+        self._frames -= 1
+
     def begin(self, stream: int, fields: Fields) -> Fields:
         """Follows a new call; returns the field to add to its headers."""
         if len(self.open) >= MAX_STREAMS:
             raise BrokenConnectionError(f"more than {MAX_STREAMS} calls at a time")
         self.last_stream = stream
+        self.hear()
         method = _LOGGED.get(fields[b":path"], "") if b":path" in fields else ""
         given = fields.get(_ID)
         request_id = given or uuid4().hex.encode()
@@ -92,6 +111,8 @@ class Calls:
 
     def copy(self, stream: int, data: memoryview, *, is_answer: bool) -> None:
         """Keeps a piece of a message for the log."""
+        if stream in self.open:
+            self.hear()
         call = self.open.get(stream)
         if not call or not call.method or call.drop:
             return
@@ -109,6 +130,8 @@ class Calls:
 
     def answer(self, stream: int, fields: Fields) -> Fields:
         """The first headers of an answer have come; returns the field to add."""
+        if stream in self.open:
+            self.hear()
         call = self.open.get(stream)
         if not call or call.is_answered:
             return {}
@@ -137,6 +160,16 @@ class Calls:
         )  # fmt: skip
         self._copies.log.offer(kept)
 
+    def give_up(self, why: str) -> bytes:
+        """Ends all calls as unavailable; returns what tells the client so."""
+        told = b""
+        for stream, call in self.open.items():
+            if call:
+                begin = {} if call.is_answered else {b":status": b"200", b"content-type": b"application/grpc"}
+                told += last_headers(stream, {**begin, b"grpc-status": b"14", b"grpc-message": why.encode()})
+        self.end_all(grpc.StatusCode.UNAVAILABLE)
+        return told
+
     def end_all(self, code: grpc.StatusCode) -> None:
         """The connection is over."""
         for stream in tuple(self.open):
@@ -148,6 +181,7 @@ class _Requests:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self.on_frame = calls.count_frame
 
     def on_headers(self, stream: int, fields: Fields, *, is_end: bool) -> Fields:
         return self._calls.begin(stream, fields) if stream > self._calls.last_stream else {}
@@ -166,6 +200,8 @@ class _Answers:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+
+    def on_frame(self) -> None: ...
 
     def on_headers(self, stream: int, fields: Fields, *, is_end: bool) -> Fields:
         added = self._calls.answer(stream, fields)

@@ -11,16 +11,23 @@ import asyncio
 import logging
 import socket
 import time
-from typing import cast
+from collections import Counter
 
 import grpc
 
-from serving.protocol.limits import MAX_CONNECTIONS, MAX_STREAMS, MAX_UNSENT_BYTES, SOCKET_BYTES
+from serving.protocol.limits import (
+    CALL_SILENCE_SECONDS,
+    MAX_CONNECTIONS,
+    MAX_STREAMS,
+    SILENCE_IN_A_CROWD_SECONDS,
+)
 from serving.request_log.grpc_calls import Calls, Copies
+from serving.request_log.grpc_sides import PATIENCE_SECONDS, Side
 from serving.request_log.http2 import (
     HEADER_TABLE_SIZE,
     LAST_STREAM,
     MAX_CONCURRENT_STREAMS,
+    NO_ERROR,
     PREFACE,
     TABLE_BYTES,
     BrokenConnectionError,
@@ -32,12 +39,14 @@ from serving.request_log.log import RequestLog
 LOGGER = logging.getLogger("slipway.request_log")
 
 _CONNECT_SECONDS = 5.0
-# For the first bytes of a client, and for the last ones to it.
-_PATIENCE_SECONDS = 10.0
+# For the first bytes of a client.
+_FIRST_SECONDS = 10.0
 # After so long, a connection without its first bytes may make room for another one.
 _BEGIN_SECONDS = 1.0
 # For the last bytes to a client whose connection makes room for another one.
 _EVICTION_SECONDS = 0.2
+# Between two lines on connections that are refused.
+_WARNING_SECONDS = 1.0
 
 
 class GrpcProxy:
@@ -53,6 +62,7 @@ class GrpcProxy:
         self.copies = Copies(log)
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
+        self._refused, self._warned = 0, -_WARNING_SECONDS
 
     async def start(self, listener: socket.socket) -> None:
         """Accepts connections from now on."""
@@ -73,16 +83,35 @@ class GrpcProxy:
         await asyncio.sleep(0)  # the log hears of calls that broke off
 
     def admit(self, connection: _Connection) -> bool:
-        """Whether there is room for a new connection; the one that has been idle the longest makes room."""
+        """Whether there is room for a new connection; another one may make room."""
         if len(self._connections) >= MAX_CONNECTIONS:
-            idle = [each for each in self._connections if each.is_idle()]
-            if not idle:
+            spare = self._find_spare(connection)
+            if spare is None:
+                self._warn()
                 return False
-            longest = min(idle, key=lambda each: each.active)
-            longest.retire(_EVICTION_SECONDS)
-            self.forget(longest)
+            spare.retire(_EVICTION_SECONDS, f"this connection made room: {MAX_CONNECTIONS} are open")
+            self.forget(spare)
         self._connections.add(connection)
         return True
+
+    def _find_spare(self, newcomer: _Connection) -> _Connection | None:
+        """The quietest without a call, or with silent calls, or of another address that has more than half of all."""
+        [(address, count)] = Counter(each.address for each in self._connections).most_common(1)
+        is_crowd = count > MAX_CONNECTIONS // 2 and address != newcomer.address
+        spare = (
+            [each for each in self._connections if each.is_idle()]
+            or [each for each in self._connections if each.silence >= SILENCE_IN_A_CROWD_SECONDS]
+            or [each for each in self._connections if is_crowd and each.address == address]
+        )
+        return max(spare, key=lambda each: each.silence, default=None)
+
+    def _warn(self) -> None:
+        self._refused += 1
+        if (now := time.monotonic()) - self._warned >= _WARNING_SECONDS:
+            LOGGER.warning(
+                "gRPC connections refused: %d; %d are open, each with a call or new", self._refused, MAX_CONNECTIONS
+            )
+            self._refused, self._warned = 0, now
 
     def forget(self, connection: _Connection) -> None:
         """A connection is over."""
@@ -96,20 +125,30 @@ class _Connection:
         self._proxy = proxy
         self._calls = Calls(proxy.copies)
         table = {HEADER_TABLE_SIZE: TABLE_BYTES}
-        self.client = _Side(self, FrameReader(self._calls.requests, table, PREFACE))
-        self._upstream = _Side(self, FrameReader(self._calls.answers, {**table, MAX_CONCURRENT_STREAMS: MAX_STREAMS}))
+        self.client = Side(self, FrameReader(self._calls.requests, table, PREFACE))
+        self._upstream = Side(self, FrameReader(self._calls.answers, {**table, MAX_CONCURRENT_STREAMS: MAX_STREAMS}))
         self.client.other, self._upstream.other = self._upstream, self.client
         self._loop = asyncio.get_running_loop()
         self._opening: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._is_draining = self._is_told = False
-        self.active = self._loop.time()
+
+    @property
+    def address(self) -> str:
+        """The client's, without its port."""
+        return self.client.address
+
+    @property
+    def silence(self) -> float:
+        """The seconds since a part of a call passed, or since it began."""
+        return time.monotonic() - self._calls.heard
 
     def is_idle(self) -> bool:
         """Whether it has no call, has begun or had the time to, and is not being closed."""
-        begun = self.client.frames.has_begun or self._loop.time() - self.active > _BEGIN_SECONDS
+        begun = self.client.frames.has_begun or self.silence > _BEGIN_SECONDS
         return begun and not self._calls.open and not self.client.is_closing()
 
-    def on_open(self, side: _Side) -> None:
+    def on_open(self, side: Side) -> None:
         """A socket is open."""
         if side is not self.client:
             if self.client.is_closing():
@@ -119,7 +158,6 @@ class _Connection:
         elif self._proxy.admit(self):
             self._opening = self._loop.create_task(self._open())
         else:
-            LOGGER.warning("a gRPC connection is refused: %d are open, each with a call or new", MAX_CONNECTIONS)
             side.abort()
 
     async def _open(self) -> None:
@@ -131,25 +169,39 @@ class _Connection:
             LOGGER.debug("TensorFlow Serving does not answer: %s", error)
             self.client.close()
         else:
-            self._loop.call_later(_PATIENCE_SECONDS, self._expect_preface)
+            self._watch = self._loop.call_later(_FIRST_SECONDS, self._look)
 
-    def _expect_preface(self) -> None:
+    def _look(self) -> None:
+        """Ends the connection if its client says nothing; looks again when it may have been silent for too long."""
+        left = CALL_SILENCE_SECONDS - (self.silence if self._calls.open else 0.0)
         if not self.client.frames.has_begun:
-            self.close()
+            self.client.close()
+        elif left <= 0:
+            self.retire(why=f"no part of a call passed for {CALL_SILENCE_SECONDS:g} seconds")
+        else:
+            self._watch = self._loop.call_later(left, self._look)
 
     def on_passed(self) -> None:
         """Bytes have passed in one direction."""
-        self.active = self._loop.time()
         if self._is_draining:
             self.drain()
 
-    def on_lost(self, side: _Side) -> None:
+    def on_broken(self, side: Side, error: BrokenConnectionError) -> None:
+        """What came from a side cannot be passed on."""
+        LOGGER.debug("a gRPC connection ends: %s", error)
+        if side is self.client:
+            self.retire(why=str(error), code=error.code)
+        else:
+            self.client.close()
+
+    def on_lost(self, side: Side) -> None:
         """A socket is closed; the client still gets what has come from the upstream."""
         if side is self.client:
             self._calls.end_all(grpc.StatusCode.CANCELLED)
             self._proxy.forget(self)
-            if self._opening:
-                self._opening.cancel()
+            for pending in (self._opening, self._watch):
+                if pending:
+                    pending.cancel()
             self._upstream.abort()
         else:
             self._calls.end_all(grpc.StatusCode.UNAVAILABLE)
@@ -164,82 +216,9 @@ class _Connection:
             self._is_told = True
             self.client.write(go_away(LAST_STREAM))
 
-    def retire(self, seconds: float = _PATIENCE_SECONDS) -> None:
-        """Ends a connection without calls; the client makes another one for those that are on their way."""
+    def retire(self, seconds: float = PATIENCE_SECONDS, why: str = "", code: int = NO_ERROR) -> None:
+        """Ends a connection; a call on it learns why, and the client makes another one for those on their way."""
         if self._upstream.frames.is_between_frames:
-            self.client.write(go_away(self._calls.last_stream))
+            last = self._calls.last_stream
+            self.client.write(self._calls.give_up(why) + go_away(last, code, why))
         self.client.close(seconds)
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self.client.close()
-
-
-class _Side(asyncio.Protocol):
-    """One of the two sockets of a connection; until it is open, what the other one has read waits for it."""
-
-    other: _Side
-
-    def __init__(self, connection: _Connection, frames: FrameReader) -> None:
-        self._connection = connection
-        self._transport: asyncio.Transport | None = None
-        self._waiting = b""
-        self.frames = frames
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
-        self._transport.set_write_buffer_limits(MAX_UNSENT_BYTES)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
-        self._connection.on_open(self)
-        self.write(self._waiting)  # last, as it may pause the other side's reading
-        self._waiting = b""
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            passed = self.frames.feed(data)
-        except BrokenConnectionError as error:
-            LOGGER.debug("a gRPC connection ends: %s", error)
-            self._connection.close()
-        else:
-            self.other.write(passed)
-            self._connection.on_passed()
-
-    def pause_writing(self) -> None:
-        self.other.pause_reading()
-
-    def resume_writing(self) -> None:
-        self.other.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.on_lost(self)
-
-    def is_closing(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        if self._transport is None:
-            self._waiting += data
-            self.other.pause_reading()
-        elif not self.is_closing():
-            self._transport.write(data)
-
-    def pause_reading(self) -> None:
-        if self._transport and not self.is_closing():
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._transport and not self.is_closing():
-            self._transport.resume_reading()
-
-    def close(self, seconds: float = _PATIENCE_SECONDS) -> None:
-        """Closes the socket when it has taken what is left, or after so many seconds."""
-        if self._transport and not self.is_closing():
-            if self._transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(seconds, self._transport.abort)
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Closes the socket at once."""
-        if self._transport:
-            self._transport.abort()

@@ -19,6 +19,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_TABLE_SIZE, MAX_CONCURRENT_STREAMS = 1, 3  # settings
 TABLE_BYTES = 4096  # of the `Decoder`
 LAST_STREAM = 2**31 - 1
+# Of an end: RFC 9113, section 7.
+NO_ERROR, PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 0x0, 0x1, 0xB
 
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PUSH_PROMISE, _GO_AWAY, _CONTINUATION = 0, 1, 3, 4, 5, 7, 9
 _READ_WHOLE = (_HEADERS, _RST_STREAM, _SETTINGS, _CONTINUATION)
@@ -33,11 +35,18 @@ Fields = Mapping[bytes, bytes]
 
 
 class BrokenConnectionError(Exception):
-    """What came is not HTTP/2, or beyond its limits."""
+    """What came is not HTTP/2, or beyond its limits; `code` tells the other end."""
+
+    def __init__(self, reason: str, code: int = PROTOCOL_ERROR) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class Listener(Protocol):
     """Hears of the frames of one direction."""
+
+    def on_frame(self) -> None:
+        """A frame of any kind begins; BrokenConnectionError where there are too many."""
 
     def on_headers(self, stream: int, fields: Fields, *, is_end: bool) -> Fields:
         """A stream's headers or trailers, of a repeated field the last one; returns what to add to them."""
@@ -117,11 +126,13 @@ class FrameReader:
                 raise BrokenConnectionError(f"a frame of type {kind} has {length} bytes")
             if len(rest) < end:
                 return 0
+            self._listener.on_frame()
             passed.append(self._read(kind, flags, stream, bytes(rest[:end])))
             return end
         taken = _FRAME_HEAD_BYTES + (kind == _DATA and flags & _PADDED != 0)
         if len(rest) < taken:
             return 0
+        self._listener.on_frame()
         padding = rest[_FRAME_HEAD_BYTES] if taken > _FRAME_HEAD_BYTES else 0
         self._left = _FRAME_HEAD_BYTES + length - taken
         if self._left < padding:  # or the next frame would begin elsewhere for the other end
@@ -205,9 +216,16 @@ class FrameReader:
         return b"".join(struct.pack(">HI", key, value) for key, value in (given | self._settings).items())
 
 
-def go_away(last_stream: int) -> bytes:
+def go_away(last_stream: int, code: int = NO_ERROR, reason: str = "") -> bytes:
     """The frame after which a client starts no more streams; those after the last one it starts elsewhere."""
-    return _frame(_GO_AWAY, 0, 0, struct.pack(">II", last_stream, 0))
+    return _frame(_GO_AWAY, 0, 0, struct.pack(">II", last_stream, code) + reason.encode())
+
+
+def last_headers(stream: int, fields: Fields) -> bytes:
+    """Headers or trailers that end an answer, and the request with it."""
+    block = _ENCODER.encode([NeverIndexedHeaderTuple(*one) for one in fields.items()], huffman=False)
+    ended = _frame(_HEADERS, _END_HEADERS | _END_STREAM, stream, block)
+    return ended + _frame(_RST_STREAM, 0, stream, NO_ERROR.to_bytes(4))
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -346,7 +346,7 @@ def test_grpc_client_that_begins_with_much_waits_for_an_upstream_that_does_not_r
 def test_grpc_connection_that_does_not_begin_is_ended(
     ports: SidecarOptions, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
-    monkeypatch.setattr(grpc_proxy, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(grpc_proxy, "_FIRST_SECONDS", 0.2)
     with connected(ports.grpc_port) as silent:
         silent.send(data)
         silent.seconds_until_closed(10)

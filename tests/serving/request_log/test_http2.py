@@ -29,6 +29,10 @@ class Heard:
         self.data: dict[int, bytes] = {}
         self.ended: list[int] = []
         self.added: dict[bytes, bytes] = {}
+        self.begun = 0
+
+    def on_frame(self) -> None:
+        self.begun += 1
 
     def on_headers(self, stream: int, fields: Mapping[bytes, bytes], *, is_end: bool) -> Mapping[bytes, bytes]:
         self.headers.append((stream, fields, is_end))
@@ -68,7 +72,7 @@ def test_data_pass_unchanged_however_they_are_cut() -> None:
         reader = FrameReader(heard, {}, PREFACE)
         passed = b"".join(reader.feed(sent[at : at + size]) for at in range(0, len(sent), size))
         assert passed == sent
-        assert (heard.data, heard.ended) == ({1: b"first whole"}, [3, -5])
+        assert (heard.data, heard.ended, heard.begun) == ({1: b"first whole"}, [3, -5], 6)
         assert reader.is_between_frames
         assert reader.has_begun
 
