@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from slipway.hints import remember
-from slipway.runs.process import start_time
+from slipway.process import start_time
 from slipway.targets import RemoteTarget
 
 MAX_PORT = 65535
@@ -32,7 +32,7 @@ def _began() -> float:
 TYPED = _began()
 
 
-def _remember(_: typer.Context, parameter: Any, value: str | None) -> str | None:
+def keep(_: typer.Context, parameter: Any, value: str | None) -> str | None:
     """Keeps an option's value for the commands that messages tell to run."""
     remember(parameter.name, value)
     return value
@@ -40,13 +40,13 @@ def _remember(_: typer.Context, parameter: Any, value: str | None) -> str | None
 
 Env = Annotated[
     str | None,
-    typer.Option(help="Settings: settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.", callback=_remember),
+    typer.Option(help="Settings: settings/<ENV>.yaml over base.yaml; SLIPWAY_ENV by default.", callback=keep),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE: override a setting or a key of module.yaml.")]
-Target = Annotated[RemoteTarget, typer.Option(help="The cluster's platform.")]
+Target = Annotated[RemoteTarget, typer.Option(help="The cluster's platform.", callback=keep)]
 Store = Annotated[
-    str | None, typer.Option(help="A model store, local or gs://; the environment's by default.", callback=_remember)
+    str | None, typer.Option(help="A model store, local or gs://; the environment's by default.", callback=keep)
 ]
 Pipeline = Annotated[str, typer.Option(help="Name of the pipeline.")]
 Image = Annotated[str | None, typer.Option(help="Image, as REPOSITORY@sha256:…; the settings' by default.")]

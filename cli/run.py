@@ -103,8 +103,7 @@ def submit(
     if not as_json:
         echo(f"run {started.name}\n{started.url}")
     if follow:
-        where = f"{started.name} --target {target}" + (f" --env {env}" if env else "")
-        started = _follow(cluster, started, submission.package, quiet=as_json, where=where)
+        started = _follow(cluster, started, submission.package, quiet=as_json)
     if as_json:
         print_json(remote_as_json(started))
     elif follow:
@@ -128,7 +127,7 @@ def _require_push(view: RunView | None) -> None:
         raise typer.Exit(1)
 
 
-def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: bool, where: str) -> RemoteRun:
+def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: bool) -> RemoteRun:
     from delivery.package import all_steps
     from delivery.targets.base import wait
 
@@ -137,7 +136,8 @@ def _follow(cluster: Target, started: RemoteRun, package: Package, *, quiet: boo
             return wait(cluster, started.id, lambda run: update(all_steps(package, run.steps, ended=run.ended)))
     except (KeyboardInterrupt, TargetError) as error:
         echo(f"{started.name} continues on the cluster.", err=True)
-        echo(f"Look at it: slipway runs show {where}\nCancel it:  slipway runs cancel {where}", err=True)
+        echo(f"Look at it: `slipway runs show {started.name}`", err=True)
+        echo(f"Cancel it:  `slipway runs cancel {started.name}`", err=True)
         if isinstance(error, TargetError):
             raise
         raise typer.Exit(INTERRUPTED) from None

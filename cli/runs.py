@@ -36,9 +36,12 @@ from slipway.targets import RemoteTarget
 app = typer.Typer(no_args_is_help=True)
 
 Run = Annotated[str | None, typer.Argument(help="Name of a run, or its beginning; the newest by default.")]
-TargetOrHere = Annotated[RemoteTarget | None, typer.Option("--target", help="A cluster; this machine by default.")]
+TargetOrHere = Annotated[
+    RemoteTarget | None, typer.Option("--target", help="A cluster; this machine by default.", callback=options.keep)
+]
 TargetOrState = Annotated[
-    RemoteTarget | None, typer.Option("--target", help="A cluster; this machine, or remote_home, by default.")
+    RemoteTarget | None,
+    typer.Option("--target", help="A cluster; this machine, or remote_home, by default.", callback=options.keep),
 ]
 
 

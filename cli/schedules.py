@@ -18,7 +18,10 @@ from slipway.targets import RemoteTarget
 
 app = typer.Typer(no_args_is_help=True)
 
-MaybeTarget = Annotated[RemoteTarget | None, typer.Option("--target", help="The only one of the settings by default.")]
+MaybeTarget = Annotated[
+    RemoteTarget | None,
+    typer.Option("--target", help="The only one of the settings by default.", callback=options.keep),
+]
 
 
 @app.command()

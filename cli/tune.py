@@ -27,7 +27,9 @@ def _group() -> None:
 @app.command()
 def adopt(
     run: Annotated[str, typer.Argument(help="Name of a run, or its beginning.")],
-    target: Annotated[RemoteTarget | None, typer.Option(help="Of a cluster; of this machine by default.")] = None,
+    target: Annotated[
+        RemoteTarget | None, typer.Option(help="Of a cluster; of this machine by default.", callback=options.keep)
+    ] = None,
     env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:

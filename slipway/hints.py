@@ -14,6 +14,7 @@ _given: ContextVar[dict[str, str]] = ContextVar("given")
 _COMMAND = re.compile(r"`(?P<command>slipway (?P<group>[a-z-]+)\b[^`]*)`")
 _WITHOUT_ENVIRONMENT = {"gate", "loop", "protoset", "request-log", "schema"}
 _WITH_STORE = {"models"}
+_WITH_TARGET = {"compile", "explain", "report", "runs", "schedules", "submit"}
 
 
 @contextmanager
@@ -33,12 +34,18 @@ def remember(option: str, value: str | None) -> None:
 
 
 def complete(text: str, **given: str) -> str:
-    """Adds `env`, and `store` where a command takes one, to the commands of a text; by default as they were given."""
+    """Adds `env`, `store` and `target` to the commands of a text that take them; by default as they were given."""
     options = given or _given.get({})
 
     def completed(found: re.Match[str]) -> str:
         command, group = found["command"], found["group"]
-        takes = {"env": group not in _WITHOUT_ENVIRONMENT, "store": group in _WITH_STORE}
+        takes = {
+            "env": group not in _WITHOUT_ENVIRONMENT,
+            "store": group in _WITH_STORE,
+            "target": group in _WITH_TARGET,
+        }
+        if options.get("target"):
+            command = command.replace(" --target TARGET", "")
         for option, value in options.items():
             if value and takes[option] and f" --{option} " not in f"{command} ":
                 command += f" --{option} {shlex.quote(value)}"

@@ -13,8 +13,8 @@ from typing import Any
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.pages.numbers import MISSING
+from slipway.process import is_alive
 from slipway.runs.notes import Notes, read_notes
-from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise, with_tuning
 from slipway.stores import storage
@@ -126,7 +126,8 @@ def load_run(runs: str | Path, name: str | None = None) -> RunView:
     """One run by its name or an unambiguous beginning of it, the newest without one; StoreError if there is none."""
     names = _names(runs)
     if not names:
-        raise StoreError(f"there are no runs in {runs}; `slipway run` makes one")
+        command = "`slipway submit MODULE --target TARGET`" if storage.is_remote(str(runs)) else "`slipway run`"
+        raise StoreError(f"there are no runs in {runs}; {command} makes one")
     if name is None:
         return list_runs(runs)[0]
     matches = [name] if name in names else [known for known in names if known.startswith(name)] if name else []

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from slipway.runs.process import is_alive, start_time
+from slipway.process import is_alive, start_time
 from slipway.tuning.trials import Begun, Clock, TrialFiles
 
 

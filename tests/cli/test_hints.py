@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import typer.main
 
 from cli.main import app
 from slipway.errors import RolloutError, StoreError
-from slipway.hints import complete
+from slipway.hints import complete, nothing_given, remember
 from tests.cli.commands import rollout, slipway
+from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.world import World
 
 PROJECT = Path(__file__).parents[2]
@@ -57,8 +59,9 @@ def parse(hint: str) -> None:
 
 
 @pytest.mark.parametrize("hint", sorted(hints()))
-def test_hint_parses_with_the_environment_and_the_store(hint: str, tmp_path: Path) -> None:
-    completed = complete(f"`{hint}`", env="staging", store=str(tmp_path)).strip("`")
+def test_hint_parses_with_the_environment_the_store_and_the_target(hint: str, tmp_path: Path) -> None:
+    completed = complete(f"`{hint}`", env="staging", store=str(tmp_path), target="vertex").strip("`")
+    assert completed.count("--target") == (hint.split()[1] in {"compile", "runs", "schedules", "submit"})
     assert ("--env staging" in completed) == (hint.split()[1] not in {"schema", "gate", "loop"})
     parse(completed)
 
@@ -76,6 +79,25 @@ def test_hint_of_an_error_names_the_environment_and_the_store_that_were_given(wo
         StoreError, match=r"`slipway models promote taxi/\d+ --store '?/.*, `slipway rollout start [^-]*`"
     ):
         slipway("models", "rollback", "taxi", "--to", str(world.versions[1]), "--store", world.store.uri)
+
+
+def test_hint_that_is_printed_names_the_target_that_was_given(
+    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "SLIPWAY_SCHEDULES", '{"nightly": {"module": "taxi", "cron": "0 3 * * *", "data": "gs://b/rows"}}'
+    )
+    [missing] = json.loads(slipway("schedules", "list", "--target", "kubeflow", "--json").stdout)
+    assert missing["id"] is None
+    told = " ".join(slipway("schedules", "list", "--target", "kubeflow").stdout.split())
+    assert "`slipway schedules apply --target kubeflow`" in told
+
+
+def test_hint_for_a_cluster_without_runs_names_the_target_that_was_given() -> None:
+    with nothing_given():
+        remember("target", "vertex")
+        assert complete("`slipway submit MODULE --target TARGET`") == "`slipway submit MODULE --target vertex`"
+    assert complete("`slipway submit MODULE --target TARGET`") == "`slipway submit MODULE --target TARGET`"
 
 
 def test_hint_that_is_printed_names_the_environment_that_was_given(

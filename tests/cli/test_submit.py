@@ -244,7 +244,7 @@ def test_submit_that_cannot_look_any_more_says_that_the_run_goes_on(
     [kept] = kubeflow.runs.values()
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"taxi-{kept['run_id']} ")
-    assert said[1].endswith("--target kubeflow")
+    assert said[1].endswith("--target kubeflow`")
     assert "error: cannot find the run" in said[-1]
 
 
@@ -266,8 +266,8 @@ def test_interrupt_while_waiting_leaves_the_run_going(kubeflow: FakeKubeflow, tm
     [run] = kubeflow.runs.values()
     assert process.returncode == 130, said
     assert said.splitlines()[-2:] == [
-        f"Look at it: slipway runs show taxi-{run['run_id']} --target kubeflow",
-        f"Cancel it:  slipway runs cancel taxi-{run['run_id']} --target kubeflow",
+        f"Look at it: `slipway runs show taxi-{run['run_id']} --target kubeflow`",
+        f"Cancel it:  `slipway runs cancel taxi-{run['run_id']} --target kubeflow`",
     ]
     assert run["state"] == "RUNNING"
 

@@ -13,7 +13,7 @@ import pytest
 
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Searched, Tuning
-from slipway.runs.process import start_time
+from slipway.process import start_time
 from slipway.stores import storage
 from slipway.tuning.goal import goal_of
 from slipway.tuning.halving import falls_behind
