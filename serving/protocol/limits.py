@@ -13,7 +13,7 @@ MAX_PROXIED_BYTES = 64 << 20
 MAX_COPIED_BYTES = 32 << 20
 MAX_CONNECTIONS = 512
 MAX_STREAMS = 256  # calls at a time on a connection
-# Frames of a client: so many, and more each second, as nghttp2 bounds its "glitches", and more for each part of a call.
+# Frames of a client: so many, so many more each second, and with each part of a call.
 MAX_FRAMES, FRAMES_A_SECOND, FRAMES_A_PART = 1_000, 33, 10
 # A connection on which no part of a call came for so long ends, and makes room for another one before that.
 CALL_SILENCE_SECONDS, SILENCE_IN_A_CROWD_SECONDS = 600.0, 60.0

@@ -17,6 +17,7 @@ from yarl import URL
 from serving.protocol.bodies import Bodies, HeldBody, Refusal
 from serving.protocol.errors import HTTP_STATUS
 from serving.protocol.http_server import Message, Receive, Send
+from serving.protocol.limits import CALL_SILENCE_SECONDS
 from serving.protocol.urls import model_path, parse_inference_url
 from serving.request_log.call_rows import MAX_CALL_BYTES, LoggedCall
 from serving.request_log.log import RequestLog
@@ -55,7 +56,7 @@ class RestProxy:
         self._bodies = bodies
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=CALL_SILENCE_SECONDS),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),

@@ -14,7 +14,7 @@ import pytest
 
 from serving.protocol.http_server import HttpProtocol
 from serving.protocol.limits import MAX_PROXIED_BYTES
-from serving.request_log import LogOptions
+from serving.request_log import LogOptions, rest_proxy
 from serving.request_log.call_rows import MAX_CALL_BYTES
 from serving.request_log.sidecar import SidecarOptions
 from tests.serving.request_log.asking import Reply
@@ -28,7 +28,7 @@ from tests.serving.request_log.upstream import (
     sidecar,
     upstream,
 )
-from tests.serving.server.http_calls import connected
+from tests.serving.server.http_calls import ask, connected
 
 
 def test_rest_request_and_answer_pass_unchanged(served: Upstream, ports: SidecarOptions) -> None:
@@ -163,6 +163,20 @@ def test_rest_upstream_that_breaks_off_is_502(ports: SidecarOptions, served: Ups
     reply = Reply(ports.rest_port, "GET", "/v1/models/m")
     assert reply.status == 502
     assert "broke off" in json.loads(reply.body)["error"]
+
+
+def test_rest_upstream_that_says_nothing_for_long_is_502(
+    served: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_proxy, "CALL_SILENCE_SECONDS", 0.2)
+    released = threading.Event()
+    served.rest.answer = lambda _: (released.wait(10), {}, b"")  # type: ignore[assignment,return-value]
+    with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
+        reply = ask(ports.rest_port, "POST", "/v1/models/m:predict", b'{"instances": [{"x": 1}]}')
+        released.set()
+    assert reply.status == 502
+    assert [seen.method for seen in served.rest.seen].count("POST") == 1, "it is not asked again"
+    assert "Timeout" in reply.error
 
 
 def test_rest_prediction_whose_answer_breaks_off_is_logged_as_failed(served: Upstream, tmp_path: Path) -> None:
