@@ -13,12 +13,12 @@ MAX_PROXIED_BYTES = 64 << 20
 MAX_COPIED_BYTES = 32 << 20
 MAX_CONNECTIONS = 512
 MAX_STREAMS = 256  # calls at a time on a connection
+MAX_UNSENT_BYTES = 16 << 10
+SOCKET_BYTES = 32 << 10  # the kernel takes twice as much, each way
 # Frames of a client: so many, so many more each second, and with each part of a call.
 MAX_FRAMES, FRAMES_A_SECOND, FRAMES_A_PART = 1_000, 33, 10
 # A connection on which no part of a call came for so long ends, and makes room for another one before that.
 CALL_SILENCE_SECONDS, SILENCE_IN_A_CROWD_SECONDS = 600.0, 60.0
-MAX_UNSENT_BYTES = 16 << 10
-SOCKET_BYTES = 32 << 10  # the kernel takes twice as much, each way
 # gRPC limits messages to 4 MiB by default; TensorFlow Serving does not.
 GRPC_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 # REST requests that wait or are answered at a time; the next one is refused as busy.
