@@ -27,6 +27,7 @@ from unittest.mock import patch
 
 from benchmarks.measure import measure
 from slipway.module_api import Searched, Tuning
+from slipway.tuning.budget import Budget
 from slipway.tuning.goal import LOSS, goal_of
 from slipway.tuning.search import SEEDS, Search
 from slipway.tuning.space import Space, Values
@@ -139,7 +140,8 @@ def _with_tune_model(config: Any, space: Space, judge: Any, folder: str) -> tupl
     clock = SimpleNamespace(time=time.process_time, monotonic=time.process_time)
     with patch("slipway.tuning.search.time", clock), patch("slipway.tuning.budget.time", clock):
         goal = goal_of(config.task, LOSS, None)
-        found = Search(wanted, goal, space, own, config.training.seed, files, judge, lambda _: None).run()
+        budget = Budget(SECONDS, files, "", lambda _: False)
+        found = Search(wanted, goal, space, own, config.training.seed, files, budget, judge, lambda _: None).run()
     best = min(one.value for one in found.trials if one.value is not None)
     spent = sum(clock.seconds for name, clock in files.clocks() if name.startswith("trial"))
     return found.values, best, len(found.trials), spent

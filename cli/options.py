@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from slipway.hints import remember
-from slipway.process import start_time
+from slipway.runs.process import start_time
 from slipway.targets import RemoteTarget
 
 MAX_PORT = 65535

@@ -16,8 +16,10 @@ from slipway.errors import ConfigError
 from slipway.module_api import TUNED_TRAINING, Searched, Tuning
 from slipway.module_kit.loader import defines, load_function
 from slipway.runs.record import RunContext
+from slipway.runs.store import view_run
 from slipway.runs.summary import TUNING
 from slipway.stores import storage
+from slipway.tuning.budget import Budget
 from slipway.tuning.goal import goal_of
 from slipway.tuning.result import Tuned, TuningFile, TuningRecord, Winner
 from slipway.tuning.sampler import importance, searched_names
@@ -100,7 +102,8 @@ def tune(
         return _make_judge(transform_path, transformed_path, model_uri, config, wanted, distribution)
 
     seed = config.training.seed
-    found = Search(wanted.tuning, goal, space, values, seed, files, lambda *trial: judge()(*trial), tell).run()
+    budget = Budget(wanted.tuning.seconds, files, run.uri, _has_failed)
+    found = Search(wanted.tuning, goal, space, values, seed, files, budget, lambda *trial: judge()(*trial), tell).run()
     seconds = sum(clock.seconds for _, clock in files.clocks())
     tuned = Tuned.of(found, goal, by_hand, seconds, time.time())
     if last and tuned.model_copy(update={"found_at": last.tuned.found_at}) == last.tuned:
@@ -109,6 +112,11 @@ def tune(
     tuned = tuned.model_copy(update={"changed": tuned.values.unlike(values)})
     decides = importance(found.trials, costs(found.trials, goal))
     return TuningFile(tuned=tuned, trials=found.trials, confirmed=found.confirmed, importance=decides, uri=files.uri)
+
+
+def _has_failed(run: str) -> bool:
+    """Whether a run failed; one without a record, such as one that was pruned, cannot tell."""
+    return bool(storage.list_names(run)) and view_run(run).state == "failed"
 
 
 def _make_judge(

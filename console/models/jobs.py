@@ -32,7 +32,7 @@ from pydantic import BaseModel, Field
 from console.models.actions import Kind, Plan, from_console, training_target
 from delivery.environment import Environment, open_environment
 from slipway.errors import RolloutInconclusiveError, SlipwayError, StoreError
-from slipway.process import is_alive, start_time
+from slipway.runs.process import is_alive, start_time
 from slipway.runs.record import Step
 from slipway.runs.summary import read_if_there
 from slipway.stores import storage

@@ -24,7 +24,7 @@ from delivery.launch import RunRequest
 from delivery.package import edges, spec_of, step_name
 from delivery.targets.base import OnChange
 from delivery.targets.step_process import StepProcesses
-from slipway.process import start_time
+from slipway.runs.process import start_time
 from slipway.runs.record import RunContext, Step, StepsFile
 from slipway.runs.states import LOCAL_STEPS
 from slipway.stores.storage import write_text

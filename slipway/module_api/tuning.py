@@ -80,13 +80,15 @@ class Tuning(Strict):
 
     A trial is judged on rows held back from the training split: `training.held_back` of them, or k `folds` where that
     would be fewer than 1,000 rows. The best three, or as many as a third of `seconds` is enough for, are trained again
-    with two further seeds, and the best of these wins. `metric` is `val_loss`, the model's own loss, or a metric of the
-    task. `target` of it, met by a winner so confirmed, ends the search. With `pruning`, trials that fall behind are
-    ended early by successive halving.
+    with two further seeds, or fewer where there is no time, and the best of these wins. `metric` is `val_loss`, the
+    model's own loss, or a metric of the task. `target` of it, met by a winner so confirmed, ends the search. With
+    `pruning`, trials that fall behind are ended early by successive halving.
     """
 
     trials: int = Field(20, ge=1)
-    seconds: float | None = Field(None, gt=0, description="of all trainings, also those of a run before")
+    seconds: float | None = Field(
+        None, gt=0, description="of all trainings, also confirmations and those of a run before"
+    )
     metric: str = "val_loss"
     target: float | None = None
     patience: int = Field(0, ge=0, description="trials without a better one before the search stops; 0 never stops so")

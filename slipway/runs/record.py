@@ -62,7 +62,7 @@ class StepsFile(BaseModel):
 
     lineage: Lineage
     pid: int
-    pid_started: int | None = Field(None, description="`slipway.process.start_time`, where it can be told")
+    pid_started: int | None = Field(None, description="`slipway.runs.process.start_time`, where it can be told")
     steps: list[Step]
     finished: float | None = None
 

@@ -13,8 +13,8 @@ from typing import Any
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.pages.numbers import MISSING
-from slipway.process import is_alive
 from slipway.runs.notes import Notes, read_notes
+from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
 from slipway.runs.summary import read_record, summarise, with_tuning
 from slipway.stores import storage

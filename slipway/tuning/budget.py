@@ -1,38 +1,39 @@
-"""What the trainings of a search took, how much time is left for others, and how many ended with their process."""
+"""What the trainings of a search took, how much time is left for others, and which runs ended within one."""
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from slipway.process import is_alive, start_time
-from slipway.tuning.trials import Begun, Clock, TrialFiles
+from slipway.tuning.trials import Clock, TrialFiles
 
 
 class Budget:
-    """The seconds of a search, of which earlier runs spent some; None is as many as it takes."""
+    """The clocks of a search.
 
-    def __init__(self, seconds: float | None, files: TrialFiles) -> None:
+    Args:
+        seconds: Of all its trainings, also of those of earlier runs; None is as many as it takes.
+        files: Keep the clocks.
+        run: The run that searches.
+        has_failed: Whether another run failed: one that was interrupted, or goes on, says nothing against a training.
+    """
+
+    def __init__(self, seconds: float | None, files: TrialFiles, run: str, has_failed: Callable[[str], bool]) -> None:
         self.seconds = seconds
-        self._files = files
+        self._files, self._run, self._has_failed = files, run, has_failed
         self._clocks = dict(files.clocks())
-        pid = os.getpid()
-        self._here = Begun(host=socket.gethostname(), pid=pid, pid_started=start_time(pid))
 
     @contextmanager
     def training(self, name: str) -> Iterator[None]:
-        """Counts the time of a training, however it ends. Before, its clock tells that this process began it."""
+        """Counts the time of a training, however it ends. Before, its clock tells that this run began it."""
         clock, started = self._clocks.get(name, Clock()), time.time()
-        begun = [one for one in clock.begun if one != self._here]
-        self._files.write_clock(name, Clock(started=started, seconds=clock.seconds, begun=[*begun, self._here]))
+        self._files.write_clock(name, clock.model_copy(update={"started": started, "begun": [*clock.begun, self._run]}))
         try:
             yield
         finally:
             seconds = clock.seconds + time.time() - started
-            self._clocks[name] = Clock(started=started, seconds=seconds, begun=begun)
+            self._clocks[name] = Clock(started=started, seconds=seconds, begun=clock.begun)
             self._files.write_clock(name, self._clocks[name])
 
     def took(self, name: str) -> float:
@@ -40,9 +41,9 @@ class Budget:
         return self._clocks[name].seconds if name in self._clocks else 0.0
 
     def deaths(self, name: str) -> int:
-        """How many processes ended within a training: those that began it, told no end, and do not run here."""
+        """How many processes ended with a training: of runs that failed then, or of this run's attempts before."""
         begun = self._clocks[name].begun if name in self._clocks else []
-        return sum(one.host != self._here.host or not is_alive(one.pid, one.pid_started) for one in begun)
+        return sum(run == self._run or self._has_failed(run) for run in begun)
 
     def left(self) -> float | None:
         """The seconds that are not spent yet; negative if a training took more."""

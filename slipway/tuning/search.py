@@ -27,7 +27,7 @@ from slipway.tuning.space import Space, Values
 from slipway.tuning.trials import Confirmation, Trial, TrialFiles, name_confirmation, name_trial
 
 FINALISTS, SEEDS = 3, 2
-# A training during which so many processes ended is not begun again.
+# A training with which so many processes ended is not begun again.
 DEATHS = 2
 # Of the seconds of a search, at most so many are for confirming, beside those that it takes to confirm the best.
 CONFIRMING = 1 / 3
@@ -80,12 +80,11 @@ class Search:
     """One search. `tell` takes a line on how far it is, after each training."""
 
     def __init__(
-        self, tuning: Tuning, goal: Goal, space: Space, own: Values, seed: int, files: TrialFiles, judge: Judge,
-        tell: Callable[[str], None],
+        self, tuning: Tuning, goal: Goal, space: Space, own: Values, seed: int, files: TrialFiles, budget: Budget,
+        judge: Judge, tell: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._tuning, self._goal, self._space, self._own, self._seed = tuning, goal, space, own, seed
-        self._files, self._judge, self._tell = files, judge, tell
-        self._budget = Budget(tuning.seconds, files)
+        self._files, self._budget, self._judge, self._tell = files, budget, judge, tell
         self._done: list[Trial] = []
         self._again: dict[int, list[Confirmation]] = {}
 

@@ -4,7 +4,7 @@
 
 - `trial-0007.json`      `Trial`: byte for byte the same for the same seed, whatever was killed in between
 - `confirm-0007-1.json`  `Confirmation`: trial 7 once more, with another seed
-- `….clock`              `Clock`: what the clock measured of that file, and who began it
+- `….clock`              `Clock`: what the clock measured of that file, and the runs that began it
 
 and `<tuning>/<model>/<key>/winner.json` the newest `Winner`. No lock and no index: a missing or damaged file is a
 training that has not been finished, and is done again.
@@ -51,20 +51,12 @@ class Confirmation(BaseModel):
     reason: str = ""
 
 
-class Begun(BaseModel):
-    """A process that began a training. `pid_started` tells it from a later one with the same number."""
-
-    host: str
-    pid: int
-    pid_started: int | None
-
-
 class Clock(BaseModel):
-    """When a training began last, in seconds since 1970, how long it took, and the processes that told no end of it."""
+    """When a training began last, in seconds since 1970, how long it took, and the runs that told no end of it."""
 
     started: float = 0.0
     seconds: float = 0.0
-    begun: list[Begun] = []
+    begun: list[str] = []
 
 
 def name_trial(number: int) -> str:

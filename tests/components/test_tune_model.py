@@ -16,6 +16,8 @@ from slipway.lineage import Lineage
 from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Winner
 from slipway.tuning.search import RULE, Judged
+from slipway.tuning.trials import Clock, TrialFiles
+from tests.recorded_runs import write_run
 from tests.searches import MODEL, SPACE, TUNING, search
 from tests.shapes import Artifacts, make_transformed, train_parameters
 
@@ -49,6 +51,23 @@ def test_a_search_without_time_for_confirmations_trains_once_and_says_so(artifac
     assert "first seed alone" in result.tuned.reason
     assert "first seed alone" in render_tuning(result)
     assert search(artifacts, tmp_path, trials=9, seconds=0.1).tuned == result.tuned, "nothing is trained anew"
+
+
+def test_only_runs_that_failed_are_held_against_a_trial(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.tune_model.run._make_judge", lambda *_: lambda *_: Judged([0.5], [1]))
+    files = TrialFiles(search(artifacts, tmp_path, trials=1).uri)
+    runs = {
+        ending: [str(write_run(tmp_path / "home", f"{ending}-{number}", ending)) for number in range(2)]
+        for ending in ("interrupted", "running", "failed")
+    }
+    pruned = [str(tmp_path / "home" / "runs" / f"pruned-{number}") for number in range(2)]
+    harmless = [*runs["interrupted"], *runs["running"], *pruned]
+    files.write_clock("trial-0001.json", Clock(begun=[*harmless, runs["failed"][0]]))
+    assert search(artifacts, tmp_path, trials=2).trials[1].state == "complete"
+    files.write_clock("trial-0002.json", Clock(begun=runs["failed"]))
+    assert search(artifacts, tmp_path, trials=3).trials[2].state == "failed"
 
 
 def test_a_trial_that_tensorflow_cannot_train_fails_alone(artifacts: Artifacts, tmp_path: Path) -> None:

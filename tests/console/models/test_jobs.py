@@ -19,7 +19,7 @@ from console.models.catalog import Catalog
 from delivery.environment import Environment, open_environment
 from settings.load import PROJECT
 from slipway.errors import StoreError
-from slipway.process import is_alive
+from slipway.runs.process import is_alive
 from slipway.stores import storage
 from tests.console.models.shelf import HOSTILE, described, push_versions
 from tests.fakes.kubeflow import FakeKubeflow

@@ -170,7 +170,7 @@ def test_rest_upstream_that_says_nothing_for_long_is_502(
 ) -> None:
     monkeypatch.setattr(rest_proxy, "CALL_SILENCE_SECONDS", 0.2)
     released = threading.Event()
-    served.rest.answer = lambda _: (released.wait(10), {}, b"")  # type: ignore[assignment,return-value]
+    served.rest.answer = lambda _: (released.wait(10), {}, b"")
     with sidecar(served.rest_address, served.grpc_address, LogOptions(str(tmp_path))).running() as ports:
         reply = ask(ports.rest_port, "POST", "/v1/models/m:predict", b'{"instances": [{"x": 1}]}')
         released.set()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import StoreError
-from slipway.process import start_time
+from slipway.runs.process import start_time
 from slipway.runs.record import NO_VERDICT, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.store import list_runs, load_run, view_run
 from slipway.runs.summary import failure_reasons, summarise

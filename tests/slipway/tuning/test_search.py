@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +11,8 @@ import pytest
 
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Searched, Tuning
-from slipway.process import start_time
 from slipway.stores import storage
+from slipway.tuning.budget import Budget
 from slipway.tuning.goal import goal_of
 from slipway.tuning.halving import falls_behind
 from slipway.tuning.page import render_tuning
@@ -22,7 +20,7 @@ from slipway.tuning.result import Tuned, TuningFile
 from slipway.tuning.sampler import importance
 from slipway.tuning.search import Found, Judged, Search, costs
 from slipway.tuning.space import Space, Values
-from slipway.tuning.trials import Begun, Clock, TrialFiles
+from slipway.tuning.trials import TrialFiles
 from tests.fakes.storage_server import StorageServer
 
 SPACE = Space(
@@ -56,12 +54,21 @@ class Quadratic:
 
 
 def search(
-    uri: str | Path, judge: Any = None, space: Space = SPACE, told: list[str] | None = None, **tuning: Any
+    uri: str | Path,
+    judge: Any = None,
+    space: Space = SPACE,
+    told: list[str] | None = None,
+    run: str = "run",
+    failed: tuple[str, ...] = (),
+    **tuning: Any,
 ) -> Found:
+    """`failed` are the runs before that failed."""
     wanted = Tuning.model_validate({"trials": 12, **tuning})
     goal = goal_of("binary", wanted.metric, wanted.target)
     lines = [] if told is None else told
-    return Search(wanted, goal, space, OWN, 7, TrialFiles(str(uri)), judge or Quadratic(), lines.append).run()
+    files = TrialFiles(str(uri))
+    budget = Budget(wanted.seconds, files, run, failed.__contains__)
+    return Search(wanted, goal, space, OWN, 7, files, budget, judge or Quadratic(), lines.append).run()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -325,58 +332,57 @@ from tests.slipway.tuning.test_search import Quadratic, search
 class Dying(Quadratic):
     def __call__(self, values, seed, at_rung, check):
         judged = super().__call__(values, seed, at_rung, check)
-        if len(self.calls) == int(sys.argv[2]):
+        if len(self.calls) == int(sys.argv[3]):
             os._exit(9)
         return judged
 
-search(sys.argv[1], Dying())
+search(sys.argv[1], Dying(), run=sys.argv[2])
 """
 
 
-def died(folder: Path, call: int) -> None:
+def died(folder: Path, run: str, call: int) -> None:
     """A search in a process that ends in the middle of a training."""
-    ended = subprocess.run([sys.executable, "-c", DYING, str(folder), str(call)], check=False)
+    ended = subprocess.run([sys.executable, "-c", DYING, str(folder), run, str(call)], check=False)
     assert ended.returncode == 9
 
 
-def test_a_trial_that_ends_its_process_each_time_is_a_failed_one(tmp_path: Path) -> None:
+def test_a_trial_that_ends_its_process_twice_is_a_failed_one(tmp_path: Path) -> None:
     search(tmp_path / "whole")
-    died(tmp_path / "killed", 3)
-    search(tmp_path / "killed")
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole"), "killed once, it leaves the same files"
+    died(tmp_path / "once", "a", 3)
+    search(tmp_path / "once", run="b", failed=("a",))
+    assert contents(tmp_path / "once") == contents(tmp_path / "whole"), "killed once, it leaves the same files"
 
-    died(tmp_path / "dying", 3)
-    died(tmp_path / "dying", 1)
-    judge = Quadratic()
-    found = search(tmp_path / "dying", judge)
+    died(tmp_path / "twice", "a", 3)
+    died(tmp_path / "twice", "b", 1)
+    found = search(tmp_path / "twice", run="c", failed=("a", "b"))
     [failed] = [one for one in found.trials if one.state == "failed"]
-    assert (failed.number, failed.values) == (2, found.trials[2].values)
-    assert "process ended 2 times" in failed.reason
     whole = json.loads((tmp_path / "whole" / "trial-0002.json").read_text())
-    assert failed.values.model_dump() == whole["values"], "what was drawn is told"
-    assert "process" in render_tuning(
-        TuningFile(tuned=Tuned.of(found, goal_of("binary", "val_loss", None), [], 3.0, 0.0), trials=found.trials)
-    )
+    assert (failed.number, failed.values.model_dump()) == (2, whole["values"]), "what was drawn is told"
+    assert "process ended 2 times" in failed.reason
+    tuned = Tuned.of(found, goal_of("binary", "val_loss", None), [], 3.0, 0.0)
+    assert "process ended 2 times" in render_tuning(TuningFile(tuned=tuned, trials=found.trials))
 
 
-def test_a_process_that_still_runs_has_not_ended(tmp_path: Path) -> None:
-    files = TrialFiles(str(tmp_path))
-    others = [
-        Begun(host=socket.gethostname(), pid=pid, pid_started=start_time(pid)) for pid in (os.getppid(), os.getpid())
-    ]
-    files.write_clock("trial-0000.json", Clock(begun=others))
-    assert search(tmp_path, trials=1).trials[0].state == "complete"
-    files.write_clock("trial-0001.json", Clock(begun=[one.model_copy(update={"host": "another"}) for one in others]))
-    assert search(tmp_path, trials=2).trials[1].state == "failed"
+def test_a_run_that_was_interrupted_or_goes_on_says_nothing_against_its_trial(tmp_path: Path) -> None:
+    search(tmp_path / "whole")
+    for run in "abc":
+        died(tmp_path / "killed", run, 3 if run == "a" else 1)
+    search(tmp_path / "killed", run="d", failed=("a",))
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_a_confirmation_that_ends_its_process_each_time_is_a_failed_one(tmp_path: Path) -> None:
+def test_attempts_of_one_run_are_deaths(tmp_path: Path) -> None:
+    died(tmp_path, "a", 3)
+    died(tmp_path, "a", 1)
+    assert search(tmp_path, run="a").trials[2].state == "failed"
+
+
+def test_a_confirmation_that_ends_its_process_twice_is_a_failed_one(tmp_path: Path) -> None:
     judge = Quadratic()
     search(tmp_path / "whole", judge)
-    first = next(index for index, (_, seed) in enumerate(judge.calls, 1) if seed != 7)
-    died(tmp_path / "dying", first)
-    died(tmp_path / "dying", 1)
-    found = search(tmp_path / "dying")
+    died(tmp_path / "dying", "a", next(index for index, (_, seed) in enumerate(judge.calls, 1) if seed != 7))
+    died(tmp_path / "dying", "b", 1)
+    found = search(tmp_path / "dying", run="c", failed=("a", "b"))
     assert len(found.confirmed) == 2
     [reason] = [
         reason for name, text in contents(tmp_path / "dying").items()
