@@ -57,7 +57,8 @@ def render_tuning(result: TuningFile) -> str:
         near = _near(complete, goal)
         left_out = len(complete) - len(near)
         note = f"Without {left_out} of the complete trials, which are far behind." if left_out else ""
-        parts.append(section("Slices of the space", grid(*_slices(near, tuned.metric)), note=note))
+        if slices := _slices(near, tuned.metric):
+            parts.append(section("Slices of the space", grid(*slices), note=note))
     parts.append(section("All trials", _table(result)))
     return render_page("Tuning", Markup("").join(parts))
 

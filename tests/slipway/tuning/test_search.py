@@ -276,7 +276,9 @@ def test_seconds_bound_the_confirmations_too(
     tuned = Tuned.of(found, goal_of("binary", "val_loss", -1.0), [], now[0], 0.0)
     assert said in tuned.reason
     assert "missed by" in tuned.reason
-    assert ("Not confirmed" in render_tuning(TuningFile(tuned=tuned, trials=found.trials))) == (seeds == 0)
+    page = render_tuning(TuningFile(tuned=tuned, trials=found.trials))
+    assert ("Not confirmed" in page) == (seeds == 0)
+    assert "Slices" not in page, "of one trial there are none"
     search(tmp_path, judge, seconds=30)
     assert len(judge.calls) == 3, "more seconds confirm what was not"
 
