@@ -28,8 +28,9 @@ from unittest.mock import patch
 from benchmarks.measure import measure
 from slipway.module_api import Searched, Tuning
 from slipway.tuning.budget import Budget
+from slipway.tuning.confirming import SEEDS
 from slipway.tuning.goal import LOSS, goal_of
-from slipway.tuning.search import SEEDS, Search
+from slipway.tuning.search import Search
 from slipway.tuning.space import Space, Values
 from slipway.tuning.trials import TrialFiles
 

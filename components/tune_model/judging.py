@@ -21,7 +21,7 @@ from slipway.evaluation.metrics import compute_metrics
 from slipway.evaluation.slices import Slicing
 from slipway.tuning.goal import LOSS
 from slipway.tuning.halving import is_rung
-from slipway.tuning.search import Judged
+from slipway.tuning.judge import Judged
 from slipway.tuning.space import Values
 
 ENOUGH_ROWS, FOLDS = 1_000, 5
@@ -50,7 +50,7 @@ class TrainingJudge:
     def __call__(
         self, values: Values, seed: int, at_rung: Callable[[int, float], None], check: Callable[[], None]
     ) -> Judged:
-        """The metric on each fold; see `slipway.tuning.search.Judge`."""
+        """The metric on each fold; see `slipway.tuning.judge.Judge`."""
         config = self._config.given(self._config.training.epochs, seed, "", values.model_dump_json())
         judged = Judged()
         for index in range(self._folds):

@@ -21,9 +21,10 @@ from slipway.runs.summary import TUNING
 from slipway.stores import storage
 from slipway.tuning.budget import Budget
 from slipway.tuning.goal import goal_of
+from slipway.tuning.judge import Judge
 from slipway.tuning.result import Tuned, TuningFile, TuningRecord, Winner
 from slipway.tuning.sampler import importance, searched_names
-from slipway.tuning.search import RULE, Judge, Search, costs
+from slipway.tuning.search import RULE, Search, costs
 from slipway.tuning.space import FUNCTION, Space, Values
 from slipway.tuning.trials import TrialFiles, read_if_whole
 

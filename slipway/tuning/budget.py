@@ -6,7 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from slipway.errors import TrainingError
 from slipway.tuning.trials import Clock, TrialFiles
+
+# A training with which so many processes ended is not begun again.
+DEATHS = 2
 
 
 class Budget:
@@ -40,10 +44,13 @@ class Budget:
         """The seconds of a training; 0 if there was none."""
         return self._clocks[name].seconds if name in self._clocks else 0.0
 
-    def deaths(self, name: str) -> int:
-        """How many processes ended with a training: of runs that failed then, or of this run's attempts before."""
+    def check_deaths(self, name: str) -> None:
+        """Raises TrainingError if processes ended with a training: of runs that failed, or of this run's attempts."""
         begun = self._clocks[name].begun if name in self._clocks else []
-        return sum(run == self._run or self._has_failed(run) for run in begun)
+        if sum(run == self._run or self._has_failed(run) for run in begun) >= DEATHS:
+            raise TrainingError(
+                f"the process ended {DEATHS} times, as for lack of memory, while it trained with these values"
+            )
 
     def left(self) -> float | None:
         """The seconds that are not spent yet; negative if a training took more."""

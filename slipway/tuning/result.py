@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from slipway.lineage import Lineage
 from slipway.module_api import Better
 from slipway.pages.numbers import format_number, format_seconds, format_time
+from slipway.tuning.confirming import SEEDS
 from slipway.tuning.goal import Goal
-from slipway.tuning.search import SEEDS, Ended, Found
+from slipway.tuning.search import Ended, Found
 from slipway.tuning.space import Values
 from slipway.tuning.trials import Trial
 

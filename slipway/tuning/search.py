@@ -6,12 +6,10 @@ if it had not been.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -20,17 +18,14 @@ from slipway.errors import ModuleError, TrainingError
 from slipway.module_api import Tuning
 from slipway.pages.numbers import format_number, format_seconds
 from slipway.tuning.budget import Budget
+from slipway.tuning.confirming import SEEDS, Confirming
 from slipway.tuning.goal import Goal
 from slipway.tuning.halving import falls_behind
+from slipway.tuning.judge import Judge
 from slipway.tuning.sampler import draw
 from slipway.tuning.space import Space, Values
-from slipway.tuning.trials import Confirmation, Trial, TrialFiles, name_confirmation, name_trial
+from slipway.tuning.trials import Trial, TrialFiles, name_trial
 
-FINALISTS, SEEDS = 3, 2
-# A training with which so many processes ended is not begun again.
-DEATHS = 2
-# Of the seconds of a search, at most so many are for confirming, beside those that it takes to confirm the best.
-CONFIRMING = 1 / 3
 # The rule by which trials are drawn, judged and pruned; change it with the rule, so that trials of two are never mixed.
 RULE = 2  # since docs/decisions/0048-rows-that-choose-an-epoch-do-not-judge-it.md
 Ended = Literal["target", "trials", "seconds", "patience", "reused"]
@@ -45,23 +40,10 @@ class OutOfTimeError(Exception):
     """The seconds of the search are over."""
 
 
-@dataclass
-class Judged:
-    """What trainings gave: the metric on each fold, and the epoch whose weights train_model would keep."""
-
-    folds: list[float] = field(default_factory=list)
-    epochs: list[int] = field(default_factory=list)
-
-
-# Trains with some values and a seed. After each rung of the first fold it calls back with epoch and metric, and often
-# with nothing, to learn whether it is out of time; both may raise.
-Judge = Callable[[Values, int, Callable[[int, float], None], Callable[[], None]], Judged]
-
-
 class Found(BaseModel):
     """The end of a search: why it ended, the winner, its value with the first seed and its mean over further ones.
 
-    `seeds` is how many further ones there was time for. `confirmed` are the means of all trials with as many,
+    `seeds` is how many further ones there was time for. `confirmed` are the means of all trials with them,
     `unconfirmed` the other finalists.
     """
 
@@ -85,8 +67,8 @@ class Search:
     ) -> None:  # fmt: skip
         self._tuning, self._goal, self._space, self._own, self._seed = tuning, goal, space, own, seed
         self._files, self._budget, self._judge, self._tell = files, budget, judge, tell
+        self._confirming = Confirming(goal, seed, files, budget, judge, tell)
         self._done: list[Trial] = []
-        self._again: dict[int, list[Confirmation]] = {}
 
     def run(self) -> Found:
         """Goes on where the last search of these files ended.
@@ -95,25 +77,23 @@ class Search:
             ModuleError: module.yaml's own values cannot be trained.
             TrainingError: no trial can.
         """
-        ended, winner = self._try_all()
-        finalists = [winner] if winner else self._best()
-        if winner is None:
-            winner = self._confirmed_best(finalists)
-        seeds = len(self._again[winner.number])
-        alike = {number: self._mean(number) for number, again in self._again.items() if seeds == len(again) > 0}
+        ended = self._try_all()
+        winner, seeds = (self._done[-1], SEEDS) if ended == "target" else self._confirming.choose(self._done)
+        finalists = [] if ended == "target" else self._confirming.best(self._done)
+        means = self._confirming.means(seeds)
         return Found(
             ended=ended,
             winner=winner.number,
             values=winner.values,
             first=winner.value,
             seeds=seeds,
-            value=alike.get(winner.number),
+            value=means.get(winner.number),
             trials=self._done,
-            confirmed={number: mean for number, mean in alike.items() if mean is not None},
-            unconfirmed=[one.number for one in finalists if seeds and one.number not in alike],
+            confirmed={number: mean for number, mean in means.items() if mean is not None},
+            unconfirmed=[one.number for one in finalists if seeds and one.number not in means],
         )
 
-    def _try_all(self) -> tuple[Ended, Trial | None]:
+    def _try_all(self) -> Ended:
         best: Trial | None = None
         for number in range(self._tuning.trials):
             trial = self._files.trial(number)
@@ -121,23 +101,18 @@ class Search:
                 try:
                     trial = self._try(number)
                 except OutOfTimeError:
-                    return "seconds", None
+                    return "seconds"
             self._done.append(trial)
             if best is None or self._goal.cost(trial.value) < self._goal.cost(best.value):
                 best = trial
             self._tell(self._line(best))
-            if self._goal.met(trial.value) and self._is_target_met(trial):
-                return "target", trial
+            # Another trial of the same values would tell nothing new.
+            is_new = all(one.values != trial.values for one in self._done[:number])
+            if self._goal.met(trial.value) and is_new and self._confirming.is_target_met(trial):
+                return "target"
             if 0 < self._tuning.patience <= number - best.number:
-                return "patience", None
-        return "trials", None
-
-    def _is_target_met(self, trial: Trial) -> bool:
-        """Whether all further seeds say so too; another trial of the same values would tell nothing new."""
-        if any(one.values == trial.values for one in self._done[: trial.number]):
-            return False
-        self._confirm(trial)
-        return len(self._again[trial.number]) == SEEDS and self._goal.met(self._mean(trial.number))
+                return "patience"
+        return "trials"
 
     def _try(self, number: int) -> Trial:
         """Draws a trial and judges it; its file is written when it is through."""
@@ -165,7 +140,7 @@ class Search:
             if same is not None:
                 told: dict[str, Any] = same.model_dump(include={"state", "value", "folds", "epochs", "rungs"})
                 return trial.model_copy(update={**told, "reason": f"the values of trial {same.number}"})
-            self._check_deaths(name_trial(number))
+            self._budget.check_deaths(name_trial(number))
             judged = self._judge(trial.values, self._seed, at_rung, lambda: self._check(deadline))
         except PrunedError:
             where = f"behind after epoch {max(rungs)}"
@@ -179,90 +154,9 @@ class Search:
         found = {"state": "complete", "rungs": rungs, "folds": judged.folds, "epochs": judged.epochs, "value": mean}
         return trial.model_copy(update=found)
 
-    def _best(self) -> list[Trial]:
-        """The best complete trials so far, no two of the same values."""
-        complete = [one for one in self._done if one.state == "complete"]
-        unlike = {one.values.model_dump_json(): one for one in reversed(complete)}.values()
-        return sorted(unlike, key=lambda one: (self._goal.cost(one.value), one.number))[:FINALISTS]
-
-    def _confirmed_best(self, finalists: list[Trial]) -> Trial:
-        """The best by the mean of further seeds: the first was chosen for being good.
-
-        Each seed holds other rows back, so only trials with the same seeds are compared, as many as there was time for.
-        """
-        if not finalists:
-            said = self._done[-1].reason if self._done else "no trial was through before the seconds were over"
-            raise TrainingError(f"none of {len(self._done)} trials could be trained: {said}")
-        for one in self._affordable(finalists):
-            self._confirm(one)
-        most = max(len(again) for again in self._again.values())
-        if most == 0:
-            return finalists[0]
-        known = [one for one in self._done if len(self._again.get(one.number, [])) == most]
-        return min(known, key=lambda one: (self._goal.cost(self._mean(one.number)), one.number))
-
-    def _affordable(self, finalists: list[Trial]) -> list[Trial]:
-        """The best, and as many of those behind it as a part of the seconds is enough to confirm."""
-        if self._budget.seconds is None:
-            return finalists
-        until = itertools.accumulate(SEEDS * self._budget.took(name_trial(one.number)) for one in finalists)
-        room = CONFIRMING * self._budget.seconds
-        pairs = enumerate(zip(finalists, until, strict=True))
-        return [one for place, (one, needed) in pairs if not place or needed <= room]
-
-    @property
-    def _further_seeds(self) -> range:
-        return range(self._seed + 1, self._seed + 1 + SEEDS)
-
-    def _confirm(self, trial: Trial) -> None:
-        """Trains with further seeds, each with other rows held back, as long as there is time."""
-        again = self._again.setdefault(trial.number, [])
-        for seed in self._further_seeds[len(again) :]:
-            made = self._files.confirmation(trial.number, seed) or self._train_again(trial, seed)
-            if made is None:
-                return
-            again.append(made)
-
-    def _mean(self, number: int) -> float | None:
-        """The mean over the further seeds of a trial; None if one of them failed."""
-        values = [one.value for one in self._again[number]]
-        known = [value for value in values if value is not None]
-        return statistics.fmean(known) if len(known) == len(values) else None
-
-    def _train_again(self, trial: Trial, seed: int) -> Confirmation | None:
-        """None if a training as long as the trial's would end further behind the seconds than it begins before them."""
-        left = self._budget.left()
-        if left is not None and left < self._budget.took(name_trial(trial.number)) / 2:
-            return None
-        self._tell(f"trial {trial.number} once more, with seed {seed}")
-        name, made = name_confirmation(trial.number, seed), Confirmation(number=trial.number, seed=seed)
-        with self._budget.training(name):
-            try:
-                self._check_deaths(name)
-                made.value = statistics.fmean(self._judge(trial.values, seed, lambda *_: None, lambda: None).folds)
-            except (ModuleError, TrainingError) as error:
-                made.reason = str(error)
-        self._files.write(made)
-        return made
-
-    def _check_deaths(self, name: str) -> None:
-        if self._budget.deaths(name) >= DEATHS:
-            raise TrainingError(
-                f"the process ended {DEATHS} times, as for lack of memory, while it trained with these values"
-            )
-
-    def _to_confirm(self) -> float:
-        """The seconds that it takes to confirm the best so far."""
-        return sum(
-            self._budget.took(name_trial(one.number))
-            for one in self._affordable(self._best())
-            for seed in self._further_seeds
-            if not self._budget.took(name_confirmation(one.number, seed))
-        )
-
     def _left_for_trials(self) -> float | None:
         left = self._budget.left()
-        return None if left is None else left - self._to_confirm()
+        return None if left is None else left - self._confirming.seconds(self._done)
 
     def _check(self, deadline: float | None) -> None:
         """Raises OutOfTimeError after the deadline; the first trial is judged whatever it takes."""
@@ -276,7 +170,7 @@ class Search:
         left = spent / done * (self._tuning.trials - done)
         if bound is not None:
             left = min(left, max(bound, 0.0))
-        left += self._to_confirm()
+        left += self._confirming.seconds(self._done)
         known = f", best {self._goal.metric} {format_number(best.value)} (trial {best.number})"
         return f"trial {done} of {self._tuning.trials}{known}, about {format_seconds(left)} left"
 

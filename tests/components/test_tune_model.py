@@ -13,9 +13,10 @@ from components.train_model.dataset import TrainingRows, read_training_rows
 from components.tune_model.judging import HalvesWatch, choose_folds
 from components.tune_model.run import TuneConfig, is_due
 from slipway.lineage import Lineage
+from slipway.tuning.judge import Judged
 from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Winner
-from slipway.tuning.search import RULE, Judged
+from slipway.tuning.search import RULE
 from slipway.tuning.trials import Clock, TrialFiles
 from tests.recorded_runs import write_run
 from tests.searches import MODEL, SPACE, TUNING, search

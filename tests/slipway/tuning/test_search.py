@@ -15,10 +15,11 @@ from slipway.stores import storage
 from slipway.tuning.budget import Budget
 from slipway.tuning.goal import goal_of
 from slipway.tuning.halving import falls_behind
+from slipway.tuning.judge import Judged
 from slipway.tuning.page import render_tuning
 from slipway.tuning.result import Tuned, TuningFile
 from slipway.tuning.sampler import importance
-from slipway.tuning.search import Found, Judged, Search, costs
+from slipway.tuning.search import Found, Search, costs
 from slipway.tuning.space import Space, Values
 from slipway.tuning.trials import TrialFiles
 from tests.fakes.storage_server import StorageServer
@@ -316,6 +317,24 @@ def test_finalists_without_time_are_told_and_those_with_fewer_seeds_do_not_win(
     assert found.unconfirmed
     told = Tuned.of(found, goal_of("binary", "val_loss", None), [], 3.0, 0.0).reason
     assert all(str(number) in told.partition("no time to confirm")[2] for number in found.unconfirmed)
+
+
+def test_a_best_trial_without_time_is_not_beaten_by_a_worse_one_that_is_confirmed(
+    tmp_path: Path, now: list[float]
+) -> None:
+    class Uneven(Quadratic):
+        """A quick trial, one that fails, and the best one, which ends when the quick one alone can be confirmed."""
+
+        def __call__(self, values: Values, seed: int, at_rung: Any, check: Any) -> Judged:
+            self.calls.append((values.hyperparameters["units"], seed))
+            seconds, value = [(5, 0.9), (245, None), (40, 0.1)][len(self.calls) - 1]
+            now[0] += seconds
+            if value is None:
+                raise TrainingError("it diverged")
+            return Judged([value], [1])
+
+    found = search(tmp_path, Uneven(), seconds=300, trials=3)
+    assert (found.winner, found.first, found.seeds, found.confirmed) == (2, 0.1, 0, {})
 
 
 def test_trials_of_the_same_values_are_confirmed_once(tmp_path: Path) -> None:
