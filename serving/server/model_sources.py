@@ -157,8 +157,9 @@ class StoreModels:
             stable = self._store.production(name)
             versions = {stable.number: self._fetch(name, stable.number)} if stable else {}
         except StoreError as error:
-            LOGGER.warning("%s stays as it is: %s", name, error)
-            self._problems[name] = str(error)
+            if str(error) != self._problems.get(name):  # not at each look
+                LOGGER.warning("%s stays as it is: %s", name, error)
+                self._problems[name] = str(error)
             return None
         self._problems.pop(name, None)
         if stable is None:

@@ -77,3 +77,16 @@ def test_store_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="out of reach") as caught, managing(source):
             pass
         assert "\n" not in str(caught.value)
+
+
+def test_store_that_fails_while_it_is_served_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object, model: str) -> None:
+        raise StoreError(f"{model} is out of reach")
+
+    monkeypatch.setattr("slipway.stores.model_store.ModelStore.stages", refuse)
+    source = StoreModels(open_store(str(tmp_path)), ["m"], tmp_path)
+    assert [source.poll() for _ in range(3)] == [{"m": None}] * 3
+    assert caplog.messages == ["m stays as it is: m is out of reach"]
+    assert source.describe("m") == "m is out of reach"
