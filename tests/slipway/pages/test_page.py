@@ -122,7 +122,7 @@ def test_histogram_overlaid_series_compare_by_share() -> None:
 
 def test_histogram_tenths_at_one_value_are_one_bucket_of_their_whole_share() -> None:
     drawn = histogram("x", [Bins("train", [0, 0, 0, 1, 1], [3, 4, 1, 2])])
-    assert re.findall("train: ([^<]*)<", drawn) == ["70 % in 0 to 0.01", "10 % in 0 to 1", "20 % in 1 to 1.010"]
+    assert re.findall("train: ([^<]*)<", drawn) == ["70 % in 0 to 0.01000", "10 % in 0 to 1", "20 % in 1 to 1.010"]
 
 
 @pytest.mark.parametrize(
