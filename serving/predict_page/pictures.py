@@ -30,6 +30,8 @@ def read_pictures(field: Field, chosen: Sequence[FileField]) -> Table:
     if not chosen:
         raise DataError("No picture was chosen: choose some files, or drop them into the frame.")
     if len(chosen) > MAX_PICTURES:
+        for one in chosen:
+            one.file.close()
         raise DataError(f"{len(chosen)} pictures were chosen, and {MAX_PICTURES} are answered at once: choose fewer.")
     return Table(["picture"], [_row(place, field, one) for place, one in enumerate(chosen, 1)], [], "picture")
 
