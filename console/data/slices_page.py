@@ -97,8 +97,7 @@ def _headline(sliced: Sliced) -> Markup:
     if ranked:
         told = f"{len(outside)} of {len(ranked)} slices with an interval differ from all rows by more than it"
         named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:NAMED] if line.dots[0])
-        by_chance = f"About {0.05 * len(ranked):.0f}" if len(ranked) >= 30 else "One or two"
-        chance = f" {by_chance} would by chance." if outside else ""
+        chance = " One in 20 would by chance." if outside else ""
         said = f"{told}{f': {named}' if named else ''}.{chance}"
     return body + notice(printable(said), "warn" if outside else "plain") if said else body
 

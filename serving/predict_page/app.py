@@ -42,7 +42,7 @@ from slipway.pages.page import notice
 from slipway.pages.printable import printable
 
 FORM_BYTES = 64 << 10
-ASKERS = 48  # more of them wait for each other, and all fit into the connections that a client of a server has
+ASKERS = 48  # with more, a processor answers fewer; the client of a server has 100 connections
 OPENERS = 4
 MOST_WAITING = 256
 STYLE = Path(__file__).parent / "predict.css"
@@ -92,6 +92,30 @@ class Catalogue(Protocol):
         """One of them. May take a while; raises `KeyError` where there is none, `SlipwayError` if it cannot be had."""
 
 
+class _Threads:
+    """Runs what blocks beside the loop; who comes when too many wait is told to come again."""
+
+    def __init__(self, many: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(many, name)
+        self._waiting = 0
+
+    async def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """What a function returns."""
+        if self._waiting >= MOST_WAITING:
+            raise web.HTTPServiceUnavailable(
+                text="Too many people ask at once; try again in a moment.", headers={"Retry-After": "2"}
+            )
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        finally:
+            self._waiting -= 1
+
+    def end(self) -> None:
+        """Ends the threads that have nothing to do."""
+        self._pool.shutdown(wait=False)
+
+
 class PredictPage:
     """The page of some models, below a prefix of the site's paths."""
 
@@ -99,9 +123,9 @@ class PredictPage:
         self._catalogue = catalogue
         self._respond = respond
         self._prefix = prefix
-        self._askers = ThreadPoolExecutor(ASKERS, "predict-page")
-        self._openers = ThreadPoolExecutor(OPENERS, "predict-page-models")
-        self._waiting = 0
+        # Threads of their own: a form is shown also while all those that ask wait for a slow server.
+        self._askers = _Threads(ASKERS, "predict-page")
+        self._openers = _Threads(OPENERS, "predict-page-models")
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes` of the site."""
@@ -116,11 +140,11 @@ class PredictPage:
 
     async def close(self, _app: web.Application) -> None:
         """For `on_cleanup` of the site."""
-        self._askers.shutdown(wait=False)
-        self._openers.shutdown(wait=False)
+        self._askers.end()
+        self._openers.end()
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        names = await self._opening(self._catalogue.names)
+        names = await self._openers.run(self._catalogue.names)
         if len(names) == 1:
             raise web.HTTPSeeOther(f"{self._prefix}/{quote(names[0], safe='')}")
         item = Markup('<li><a href="{}/{}">{}</a></li>')
@@ -142,7 +166,7 @@ class PredictPage:
         images = sum(field.is_image for field in form.fields)
         fix = "Choose a smaller picture: 1 MiB at most." if images else "Shorten the values, or ask for rows of a CSV."
         posted = await read_posted(request, FORM_BYTES + images * 2 * IMAGE_BYTES, fix)
-        body, status, answer = await self._in_thread(self._answered, shown, form, posted)
+        body, status, answer = await self._askers.run(self._answered, shown, form, posted)
         return self._framed(request, form, body, status=status, answer=answer)
 
     def _answered(self, shown: Shown, form: Form, posted: Posted) -> tuple[Markup, HTTPStatus, str]:
@@ -173,7 +197,7 @@ class PredictPage:
             posted = await read_posted(request, PICTURES_BYTES, "Choose fewer pictures, or smaller ones.")
         else:
             posted = await read_posted(request, MAX_BYTES + FORM_BYTES, FEWER_ROWS)
-        found = await self._in_thread(self._tabled, shown, form, posted)
+        found = await self._askers.run(self._tabled, shown, form, posted)
         if isinstance(found, str):
             return _file(f"{form.model}-answers.csv", found)
         body, status, answer = found
@@ -204,33 +228,17 @@ class PredictPage:
     async def _opened(self, request: web.Request) -> tuple[Shown, Form]:
         name = request.match_info["model"]
         try:
-            shown = await self._opening(self._catalogue.open, name)
+            shown = await self._openers.run(self._catalogue.open, name)
         except KeyError:
             raise web.HTTPNotFound(text=f"There is no model {name!r} here.") from None
         if shown.form:
             return shown, shown.form
         try:
-            loaded = await self._in_thread(shown.served.loaded)
+            loaded = await self._askers.run(shown.served.loaded)
         except RequestError as error:
             said, status = _failure(error)
             raise _ERRORS[status](text=said) from error
         return shown, form_of_signature(name, loaded.features)
-
-    async def _opening(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """The catalogue has threads of its own: a form is shown also while all others wait for a slow server."""
-        return await asyncio.get_running_loop().run_in_executor(self._openers, function, *arguments)
-
-    async def _in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """What waits for the server runs beside the loop; who comes when too many wait is told to come again."""
-        if self._waiting >= MOST_WAITING:
-            raise web.HTTPServiceUnavailable(
-                text="Too many people ask at once; try again in a moment.", headers={"Retry-After": "2"}
-            )
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._askers, function, *arguments)
-        finally:
-            self._waiting -= 1
 
     def _framed(
         self, request: web.Request, form: Form, body: Markup, *, status: int = 200, answer: str = ""
