@@ -58,6 +58,8 @@ async def _start(request: web.Request) -> web.StreamResponse:
 
 
 async def _features(request: web.Request) -> web.StreamResponse:
+    if not request.query.get("first"):
+        raise web.HTTPSeeOther("/data#features")  # where one is chosen
     state, runs = site_of(request).environment.state, await _runs(request)
 
     def look() -> Markup:
@@ -68,6 +70,8 @@ async def _features(request: web.Request) -> web.StreamResponse:
 
 
 async def _slices(request: web.Request) -> web.StreamResponse:
+    if not any(request.query.getall("run", [])):
+        raise web.HTTPSeeOther("/data#slices")
     state, runs = site_of(request).environment.state, await _runs(request)
 
     def look() -> Markup:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from console.data.differences import TOLD, Difference, differences
 from console.data.sets import read_set
 from slipway.data.statistics.apart import by_chance
-from slipway.data.statistics.describe import common_stats
+from slipway.data.statistics.describe import common_stats, tallies
 from slipway.data.statistics.features import TYPE_NAMES, Drawing, Sides, by_name, type_name
 from slipway.data.statistics.weights import has_weights, weighted
 from slipway.monitoring.drift import ERROR_RATE
@@ -101,8 +101,8 @@ class Facets:
 
     @property
     def examples(self) -> dict[str, float]:
-        """Of each data set."""
-        return {name: dataset.num_examples for name, dataset in self.datasets.items()}
+        """Of each data set; the sum of their weights where it is weighted."""
+        return {name: one.num_examples or one.weighted_num_examples for name, one in self.datasets.items()}
 
 
 def find_facets(state: Locations, view: View) -> Facets:
@@ -178,12 +178,14 @@ def _rows(feature: statistics_pb2.FeatureNameStatistics) -> int:
 
 
 def _missing(feature: statistics_pb2.FeatureNameStatistics) -> float:
-    return float(common_stats(feature).num_missing / max(_rows(feature), 1))
+    its = tallies(feature)
+    return float(its.num_missing / (its.num_missing + its.num_non_missing or 1))
 
 
 def _missing_or_zero(feature: statistics_pb2.FeatureNameStatistics) -> float:
-    rows, zeros = _rows(feature), feature.num_stats.num_zeros if feature.HasField("num_stats") else 0
-    return (common_stats(feature).num_missing + zeros) / rows if rows else 1.0
+    values, missing = common_stats(feature).tot_num_values, _missing(feature)
+    zeros = feature.num_stats.num_zeros / values if values and feature.HasField("num_stats") else 0.0
+    return missing + (1 - missing) * zeros
 
 
 def _entropy(feature: statistics_pb2.FeatureNameStatistics) -> float:

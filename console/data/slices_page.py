@@ -97,7 +97,7 @@ def _headline(sliced: Sliced) -> Markup:
     if ranked:
         told = f"{len(outside)} of {len(ranked)} slices with an interval differ from all rows by more than it"
         named = ", ".join(f"{line.name} {line.dots[0].said}" for line in outside[:NAMED] if line.dots[0])
-        chance = f" About {0.05 * len(ranked):.0f} would by chance." if outside else ""
+        chance = " One in 20 would by chance." if outside else ""
         said = f"{told}{f': {named}' if named else ''}.{chance}"
     return body + notice(printable(said), "warn" if outside else "plain") if said else body
 
@@ -107,11 +107,18 @@ def _title(name: str, judged: Judged, sliced: Sliced) -> str:
 
 
 def _between(dot: Dot | None, show: Callable[[float], str] = format_number) -> str:
-    return f"{show(dot.interval[0])} to {show(dot.interval[1])}" if dot and dot.interval else ""
+    """An interval, of numbers in three digits: it is no more certain than that."""
+    if not (dot and dot.interval):
+        return ""
+    low, high = (format_number(end, 3) if show is format_number else show(end) for end in dot.interval)
+    return f"{low} to {high}"
 
 
 def _pair(dot: Dot | None, show: Callable[[float], str] = format_number) -> Cell:
-    return Markup("{}<br><small>{}</small>").format(show(dot.value) if dot else MISSING, _between(dot, show))
+    value = show(dot.value) if dot else MISSING
+    return Markup('<span class="nowrap">{}</span><br><small class="nowrap">{}</small>').format(
+        value, _between(dot, show)
+    )
 
 
 def _is_outside(line: Line, overall: Line) -> bool:
@@ -137,24 +144,26 @@ def _warnings(sliced: Sliced) -> list[Markup]:
 def _decision(view: SlicesView, sliced: Sliced) -> Markup:
     """What a threshold decides on the chosen rows."""
     figures: list[Markup] = []
-    rows: list[tuple[str, list[Dot | None]]] = []
+    columns: list[list[Dot | None]] = []
     for judged in sliced.judged:
         matrix = matrix_at(judged, view.slice, view.threshold)
         if matrix is None:
-            rows.append((judged.title, [None] * len(DECIDED)))
+            columns.append([None] * len(DECIDED))
             continue
-        rows.append((judged.title, [decided(matrix, metric, judged) for metric in DECIDED]))
+        columns.append([decided(matrix, metric, judged) for metric in DECIDED])
         classes = judged.evaluation.classes or ["0", "1"]
         counts = [[matrix.true_negatives, matrix.false_positives], [matrix.false_negatives, matrix.true_positives]]
         figures.append(confusion_matrix(judged.title, classes, counts))
     names = [metric.replace("_", " ") for metric in DECIDED]
-    if len(rows) == 1:
+    if len(columns) == 1:
         shown = tiles(
-            (name, _share(dot), _between(dot, format_share)) for name, dot in zip(names, rows[0][1], strict=True)
+            (name, _share(dot), _between(dot, format_share)) for name, dot in zip(names, *columns, strict=True)
         )
     else:
-        cells: list[list[Cell]] = [[title, *(_pair(dot, format_share) for dot in dots)] for title, dots in rows]
-        shown = table(["", *names], cells)
+        rows: list[list[Cell]] = [
+            [name, *(_pair(dot, format_share) for dot in dots)] for name, *dots in zip(names, *columns, strict=True)
+        ]
+        shown = table(["", *(judged.title for judged in sliced.judged)], rows)
     used = dict.fromkeys(f"{known_threshold(judged, view.threshold):g}" for judged in sliced.judged)
     is_used = list(used) == [f"{view.threshold:g}"]
     counted = "" if is_used else f", the nearest that was counted at ({view.threshold:g} was asked for)"
@@ -184,16 +193,19 @@ def _slices(view: SlicesView, sliced: Sliced) -> Markup:
     picture = dot_chart(
         f"{name} by {view.by or 'slice'}, and its 95 % interval",
         titles,
-        [(printable(line.name.removeprefix(f"{view.by}=")), line.dots) for line in shown],
+        [(_name(line, view), line.dots) for line in shown],
         [dot.value if dot else None for dot in sliced.overall.dots],
         note="The upright line is all rows.",
     )
-    headers = ["slice", "rows", *(f"{name}{f', {title}' if len(titles) > 1 else ''}" for title in titles)]
-    rows = [
-        [printable(line.name), format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]
-    ]
+    headers = [view.by or "slice", "rows", *(f"{name}{f', {title}' if len(titles) > 1 else ''}" for title in titles)]
+    rows = [[_name(line, view), format_number(line.rows), *map(_pair, line.dots)] for line in [sliced.overall, *shown]]
     turn = pager(view, part, len(sliced.lines), PAGE, "slices")
     return section("Slices", _following("slices", turn, picture, table(headers, rows)), note=_method(sliced))
+
+
+def _name(line: Line, view: SlicesView) -> str:
+    """A slice's name; the value alone where all are of one feature."""
+    return printable(line.name.removeprefix(f"{view.by}="))
 
 
 def _method(sliced: Sliced) -> str:

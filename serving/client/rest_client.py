@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -43,10 +44,13 @@ class RestClient(ModelClient):
 
     def states(self) -> dict[int, str]:
         found = self._call("GET", "", "model_version_status")
-        return {int(status["version"]): status["state"] for status in found}
+        with self._understood(found):
+            return {int(status["version"]): str(status["state"]) for status in found}
 
     def version(self) -> int:
-        return int(self._call("GET", "/metadata", "model_spec")["version"])
+        spec = self._call("GET", "/metadata", "model_spec")
+        with self._understood(spec):
+            return int(spec["version"])
 
     def predict(self, inputs: Mapping[str, NDArray[Any]], signature: str = SERVING_DEFAULT) -> dict[str, NDArray[Any]]:
         columns = {name: _to_json(values) for name, values in inputs.items()}
@@ -65,7 +69,8 @@ class RestClient(ModelClient):
     def classify(self, examples: Sequence[bytes], signature: str = CLASSIFY) -> list[dict[str, float]]:
         rows = [_example_to_json(example) for example in parse_examples(examples)]
         results = self._call("POST", ":classify", "results", {"signature_name": signature, "examples": rows})
-        return [dict(row) for row in results]
+        with self._understood(results):
+            return [{str(name): float(score) for name, score in row} for row in results]
 
     def close(self) -> None:
         self._http.close()
@@ -76,10 +81,11 @@ class RestClient(ModelClient):
     @cached_property
     def _signatures(self) -> dict[str, Any]:
         metadata = self._call("GET", "/metadata", "metadata")
-        signatures = json_format.ParseDict(
-            metadata["signature_def"], get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
-        )
-        return dict(signatures.signature_def)
+        with self._understood(metadata):
+            signatures = json_format.ParseDict(
+                metadata["signature_def"], get_model_metadata_pb2.SignatureDefMap(), ignore_unknown_fields=True
+            )
+            return dict(signatures.signature_def)
 
     def _call(self, method: str, path: str, wanted: str, body: Any = None) -> Any:
         """The value of the key `wanted` in the answer."""
@@ -95,22 +101,31 @@ class RestClient(ModelClient):
             return self._content(again(self._http.request, method, self._path + path, content=content), wanted)
         except httpx.TimeoutException as error:
             raise self._timed_out() from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # also a body that does not unpack
             raise self._no_server("REST", 8501, f"{error}{tried(error)}") from error
 
     def _content(self, answer: httpx.Response, wanted: str) -> Any:
         try:
             content = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if answer.is_success:
             if isinstance(content, dict) and wanted in content:
                 return content[wanted]
-            raise RequestError(
-                f"{self._address} is not a model server: it answers {answer.text[:200]!r}. Correct --address"
-            )
+            raise self._garbage(answer.text)
         said = content.get("error", content) if isinstance(content, dict) else answer.text[:200]
         raise self._refused(f"{answer.status_code} {answer.reason_phrase}: {said}", answer.status_code)
+
+    @contextmanager
+    def _understood(self, content: Any) -> Iterator[None]:
+        """Content of another form than TensorFlow Serving's is refused."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, json_format.Error) as error:
+            raise self._garbage(str(content)) from error
+
+    def _garbage(self, text: str) -> RequestError:
+        return RequestError(f"{self._address} is not a model server: it answers {text[:200]!r}. Correct --address")
 
 
 def _to_json(values: NDArray[Any]) -> Any:

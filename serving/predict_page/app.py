@@ -21,7 +21,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from serving.predict_page.asking import Prediction, ServedModel
-from serving.predict_page.csv_table import MAX_BYTES, read_table, write_table
+from serving.predict_page.csv_table import FEWER_ROWS, MAX_BYTES, TooLargeError, read_table, write_table
 from serving.predict_page.describe import form_of_signature
 from serving.predict_page.effects import effects, variations
 from serving.predict_page.form import Form, Value
@@ -34,14 +34,16 @@ from serving.predict_page.page import (
     draw_table,
     shown_table,
 )
-from serving.predict_page.posted import IMAGE_BYTES, row_of, text_of, whole_of
-from serving.protocol.sites import read_posted
+from serving.predict_page.pictures import IMAGE_BYTES, PICTURES_BYTES, read_pictures
+from serving.predict_page.posted import files_of, row_of, text_of, whole_of
+from serving.protocol.sites import Posted, read_posted
 from slipway.errors import DataError, RequestError
 from slipway.pages.page import notice
 from slipway.pages.printable import printable
 
 FORM_BYTES = 64 << 10
-THREADS = 32
+ASKERS = 48  # with more, a processor answers fewer; the client of a server has 100 connections
+OPENERS = 4
 MOST_WAITING = 256
 STYLE = Path(__file__).parent / "predict.css"
 _SAID = {
@@ -90,6 +92,30 @@ class Catalogue(Protocol):
         """One of them. May take a while; raises `KeyError` where there is none, `SlipwayError` if it cannot be had."""
 
 
+class _Threads:
+    """Runs what blocks beside the loop; who comes when too many wait is told to come again."""
+
+    def __init__(self, many: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(many, name)
+        self._waiting = 0
+
+    async def run(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """What a function returns."""
+        if self._waiting >= MOST_WAITING:
+            raise web.HTTPServiceUnavailable(
+                text="Too many people ask at once; try again in a moment.", headers={"Retry-After": "2"}
+            )
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        finally:
+            self._waiting -= 1
+
+    def end(self) -> None:
+        """Ends the threads that have nothing to do."""
+        self._pool.shutdown(wait=False)
+
+
 class PredictPage:
     """The page of some models, below a prefix of the site's paths."""
 
@@ -97,8 +123,9 @@ class PredictPage:
         self._catalogue = catalogue
         self._respond = respond
         self._prefix = prefix
-        self._threads = ThreadPoolExecutor(THREADS, "predict-page")
-        self._waiting = 0
+        # Threads of their own: a form is shown also while all those that ask wait for a slow server.
+        self._askers = _Threads(ASKERS, "predict-page")
+        self._openers = _Threads(OPENERS, "predict-page-models")
 
     def routes(self) -> list[web.RouteDef]:
         """For `add_routes` of the site."""
@@ -113,10 +140,11 @@ class PredictPage:
 
     async def close(self, _app: web.Application) -> None:
         """For `on_cleanup` of the site."""
-        self._threads.shutdown(wait=False)
+        self._askers.end()
+        self._openers.end()
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        names = await self._in_thread(self._catalogue.names)
+        names = await self._openers.run(self._catalogue.names)
         if len(names) == 1:
             raise web.HTTPSeeOther(f"{self._prefix}/{quote(names[0], safe='')}")
         item = Markup('<li><a href="{}/{}">{}</a></li>')
@@ -136,82 +164,81 @@ class PredictPage:
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
         images = sum(field.is_image for field in form.fields)
-        posted = await read_posted(request, FORM_BYTES + images * 2 * IMAGE_BYTES)
-        number = whole_of(text_of(posted, ROW))
+        fix = "Choose a smaller picture: 1 MiB at most." if images else "Shorten the values, or ask for rows of a CSV."
+        posted = await read_posted(request, FORM_BYTES + images * 2 * IMAGE_BYTES, fix)
+        body, status, answer = await self._askers.run(self._answered, shown, form, posted)
+        return self._framed(request, form, body, status=status, answer=answer)
+
+    def _answered(self, shown: Shown, form: Form, posted: Posted) -> tuple[Markup, HTTPStatus, str]:
+        """The form, with the answer to it, its status, and the answer in a word."""
         texts, row, problems = row_of(form, posted)
         failure, answer, status = "", None, HTTPStatus.UNPROCESSABLE_ENTITY if problems else HTTPStatus.OK
         if not problems:
             varied = variations(form, row)
             try:
-                prediction = await self._ask(shown, [row, *(one.row for one in varied)])
+                prediction = _ask(shown, [row, *(one.row for one in varied)])
                 answer = answer_of(form, row, prediction, effects(row, varied, prediction))
             except RequestError as error:
                 failure, status = _failure(error)
+        number, addresses = whole_of(text_of(posted, ROW)), self._addresses(shown)
         body = draw_form(
-            form, texts, row=number, addresses=self._addresses(shown), problems=problems, failure=failure, answer=answer
+            form, texts, row=number, addresses=addresses, problems=problems, failure=failure, answer=answer
         )
-        return self._framed(request, form, body, status=status, answer=answer["title"] if answer else "")
+        return body, status, answer["title"] if answer else ""
 
     async def _table(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
-        body = draw_table(_example(form), addresses=self._addresses(shown, "/table"))
+        body = draw_table(form, _example(form), addresses=self._addresses(shown, "/table"))
         return self._framed(request, form, body)
 
     async def _predict_table(self, request: web.Request) -> web.StreamResponse:
         shown, form = await self._opened(request)
-        posted = await read_posted(request, MAX_BYTES + FORM_BYTES)
+        if form.only_image:
+            posted = await read_posted(request, PICTURES_BYTES, "Choose fewer pictures, or smaller ones.")
+        else:
+            posted = await read_posted(request, MAX_BYTES + FORM_BYTES, FEWER_ROWS)
+        found = await self._askers.run(self._tabled, shown, form, posted)
+        if isinstance(found, str):
+            return _file(f"{form.model}-answers.csv", found)
+        body, status, answer = found
+        return self._framed(request, form, body, status=status, answer=answer)
+
+    def _tabled(self, shown: Shown, form: Form, posted: Posted) -> tuple[Markup, HTTPStatus, str] | str:
+        """The table with answers to its rows, its status, and how many there are; or its file, where that was asked."""
         text = text_of(posted, CSV)
-        if len(text.encode()) > MAX_BYTES:
-            raise web.HTTPRequestEntityTooLarge(MAX_BYTES, len(text.encode()))
         seen, failure, status = None, "", HTTPStatus.OK
         try:
-            table = await self._in_thread(read_table, text, form)
+            image = form.only_image
+            table = read_pictures(image, files_of(posted, image)) if image else read_table(text, form)
             good = [row.values for row in table.good]
-            prediction = await self._ask(shown, good) if good else None
+            prediction = _ask(shown, good) if good else None
             if text_of(posted, DOWNLOAD):
-                return _file(f"{form.model}-answers.csv", await self._in_thread(write_table, table, prediction))
+                return write_table(table, prediction)
             seen = shown_table(form, table, prediction)
             status = HTTPStatus.OK if good else HTTPStatus.UNPROCESSABLE_ENTITY
+        except TooLargeError as error:
+            failure, status, text = str(error), HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ""
         except DataError as error:
             failure, status = str(error), HTTPStatus.UNPROCESSABLE_ENTITY
         except RequestError as error:
             failure, status = _failure(error)
-        addresses = self._addresses(shown, "/table")  # a million cells take seconds to draw
-        body = await self._in_thread(lambda: draw_table(text, addresses=addresses, shown=seen, failure=failure))
-        return self._framed(request, form, body, status=status, answer=seen["title"] if seen else "")
+        body = draw_table(form, text, addresses=self._addresses(shown, "/table"), shown=seen, failure=failure)
+        return body, status, seen["title"] if seen else ""
 
     async def _opened(self, request: web.Request) -> tuple[Shown, Form]:
         name = request.match_info["model"]
         try:
-            shown = await self._in_thread(self._catalogue.open, name)
+            shown = await self._openers.run(self._catalogue.open, name)
         except KeyError:
             raise web.HTTPNotFound(text=f"There is no model {name!r} here.") from None
         if shown.form:
             return shown, shown.form
         try:
-            loaded = await self._in_thread(shown.served.loaded)
+            loaded = await self._askers.run(shown.served.loaded)
         except RequestError as error:
             said, status = _failure(error)
             raise _ERRORS[status](text=said) from error
         return shown, form_of_signature(name, loaded.features)
-
-    async def _ask(self, shown: Shown, rows: list[dict[str, Value]]) -> Prediction:
-        try:
-            return await self._in_thread(shown.served.predict, rows)
-        except DataError as error:  # the model takes none of the form's inputs
-            raise RequestError(str(error)) from error
-
-    async def _in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """What blocks runs beside the loop; who comes when too many wait is told to come again."""
-        if self._waiting >= MOST_WAITING:
-            raise web.HTTPServiceUnavailable(
-                text="Too many people ask at once; try again in a moment.", headers={"Retry-After": "2"}
-            )
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-        finally:
-            self._waiting -= 1
 
     def _framed(
         self, request: web.Request, form: Form, body: Markup, *, status: int = 200, answer: str = ""
@@ -238,6 +265,13 @@ _ERRORS: Mapping[HTTPStatus, type[web.HTTPException]] = {
 }
 
 
+def _ask(shown: Shown, rows: list[dict[str, Value]]) -> Prediction:
+    try:
+        return shown.served.predict(rows)
+    except DataError as error:  # the model takes none of the form's inputs
+        raise RequestError(str(error)) from error
+
+
 def _failure(error: RequestError) -> tuple[str, HTTPStatus]:
     """What the page says where the model could not be asked, and the status that goes with it."""
     _log.warning("%s", error)
@@ -249,7 +283,7 @@ def _failure(error: RequestError) -> tuple[str, HTTPStatus]:
 
 def _example(form: Form) -> str:
     """A CSV of two real rows, to begin with."""
-    names = [field.name for field in form.fields if not field.is_image]
+    names = [field.name for field in form.fields]
     if not form.rows:
         return ",".join(names) + "\n"
     text = io.StringIO()

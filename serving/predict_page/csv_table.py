@@ -15,6 +15,7 @@ from slipway.errors import DataError
 
 MAX_BYTES = 1_000_000
 MAX_ROWS = 1_000
+FEWER_ROWS = "Paste fewer rows; `slipway predict --csv FILE` takes any number."
 _DELIMITERS = (",", ";", "\t")  # a spreadsheet copies with tabs
 # A spreadsheet takes a text that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -33,16 +34,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows; `unknown` columns are no inputs of the model and stay beside the answers."""
+    """Header and rows; `unknown` columns are no inputs of the model and stay beside the answers.
+
+    `counts` says what rows are counted in: the lines of a CSV, or pictures.
+    """
 
     header: list[str]
     rows: list[Row]
     unknown: list[str]
+    counts: str = "line"
 
     @property
     def good(self) -> list[Row]:
         """The rows that can be asked for."""
         return [row for row in self.rows if not row.problem]
+
+
+class TooLargeError(DataError):
+    """A CSV with too many bytes."""
 
 
 def read_table(text: str, form: Form) -> Table:
@@ -51,6 +60,8 @@ def read_table(text: str, form: Form) -> Table:
     Raises:
         DataError: it is no CSV, has no column of the model, no rows or too many; the message names the line.
     """
+    if (size := len(text.encode())) > MAX_BYTES:
+        raise TooLargeError(f"The CSV has {size:,} bytes; {MAX_BYTES:,} at most. {FEWER_ROWS}")
     known = {field.name: field for field in form.fields}
     text = text.removeprefix("\ufeff")
     delimiter = max(_DELIMITERS, key=lambda one: len(known.keys() & set(_split(text, one))))
@@ -79,7 +90,7 @@ def write_table(table: Table, prediction: Prediction | None) -> str:
     writer.writerow(map(_harmless, [*table.header, *columns, problem]))
     found = iter(answers)
     for row in table.rows:
-        told = [f"line {row.line}: {row.problem}"] if row.problem else [*next(found), ""]
+        told = [f"{table.counts} {row.line}: {row.problem}"] if row.problem else [*next(found), ""]
         cells = [*row.cells[: len(table.header)], *[""] * (len(table.header) - len(row.cells))]
         writer.writerow(map(_harmless, [*cells, *[""] * (len(columns) + 1 - len(told)), *told]))
     return text.getvalue()
@@ -114,9 +125,7 @@ def _lines(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
             if any(cells):
                 found.append((begins, cells))
             if len(found) > MAX_ROWS + 1:
-                raise DataError(
-                    f"There are more than {MAX_ROWS:,} rows. `slipway predict --csv FILE` takes any number."
-                )
+                raise DataError(f"There are more than {MAX_ROWS:,} rows. {FEWER_ROWS}")
             begins = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"Line {begins} is no CSV: {error}. A quote within a quoted field is written twice.") from error

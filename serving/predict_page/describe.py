@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from serving.client.rows import rows_of_examples
 from serving.predict_page.form import Field, Form
 from slipway.data.schema import FILE as SCHEMA_FILE
 from slipway.data.schema import model_inputs, parse_schema
-from slipway.data.tensors import dtype_of, fixed_shape, is_list
+from slipway.data.tensors import DType, dtype_of, fixed_shape, is_list
 from slipway.errors import SlipwayError, StoreError
 from slipway.evaluation.golden import read_golden
 from slipway.monitoring.baseline import Baseline
@@ -77,6 +78,7 @@ def describe_field(
     """One input: of its feature, and where they are known of the schema's domains, of training's counts, of rows."""
     choices, is_open = _choices_of(feature, schema, counts)
     low, high = _bounds_of(feature)
+    typical, next_typical = typical_of(counts, dtype_of(feature)) if counts else ("", "")
     return Field(
         name=feature.name,
         dtype=dtype_of(feature),
@@ -91,26 +93,39 @@ def describe_field(
         moment=_moment_of(feature, rows),
         required=feature.presence.min_fraction == 1,
         saw_missing=bool(counts.counts[-1]) if counts else None,
-        typical=typical_of(counts) if counts else "",
+        typical=typical,
+        next_typical=next_typical,
     )
 
 
-def typical_of(counts: Counts) -> str:
-    """The median of the training rows' numbers, or their most frequent value; empty where there is none.
+def typical_of(counts: Counts, dtype: DType) -> tuple[str, str]:
+    """The median of the training rows' numbers, or their most frequent text; and the most frequent value but that.
 
-    The median is exact: it is one of the deciles that the cells lie between, the last with less than half below it.
+    Either is empty where there is none. The median is exact: numbers with few values are counted value by value, and of
+    others it is one of the deciles that the cells lie between, the last with less than half below it.
     """
     cells, counted = counts.cells, counts.counts[:-2]
     if not sum(counted):
-        return ""
-    if cells.kind == "category":
-        return cells.values[counted.index(max(counted))]
+        return "", ""
+    if cells.kind == "number":
+        return _median(cells.edges, counted), ""
+    times = dict(zip(cells.values, counted, strict=True))
+    typical = max(times, key=times.__getitem__)
+    if dtype != "string":
+        in_order = sorted(times, key=float)
+        reached = accumulate(times[value] for value in in_order)
+        typical = next(value for value, many in zip(in_order, reached, strict=True) if many >= sum(counted) / 2)
+    others = [value for value, many in times.items() if value != typical and many]
+    return typical, max(others, key=times.__getitem__, default="")
+
+
+def _median(edges: Sequence[float], counted: Sequence[int]) -> str:
     below, median = 0, ""
-    for edge, many in zip(cells.edges, counted, strict=False):
+    for edge, many in zip(edges, counted, strict=False):
         below += many
         if below < sum(counted) / 2:
             median = _number(edge)
-    return median or (_number(cells.edges[0]) if cells.edges else "")
+    return median or (_number(edges[0]) if edges else "")
 
 
 def _number(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from serving.predict_page.asking import Prediction
@@ -20,6 +21,16 @@ class Variation(NamedTuple):
     instead: str
 
 
+class Replacement(NamedTuple):
+    """Another value of a field, and what it is."""
+
+    value: Value
+    said: str
+
+
+_MISSING = Replacement(None, "missing")
+
+
 class Effect(NamedTuple):
     """How much a value of the row moved the answer: `moved` is the answer with it minus the one without it."""
 
@@ -32,16 +43,31 @@ class Effect(NamedTuple):
 def variations(form: Form, row: Mapping[str, Value]) -> list[Variation]:
     """The row with each of its values in turn left out, or replaced where training never saw the field missing.
 
-    Images and lists stay, and so do values that are the replacement themselves.
+    Images and lists stay, and so do values with no other to stand in for them, and those after `MOST_FIELDS`.
     """
     found: list[Variation] = []
     for field in form.fields:
-        if row.get(field.name) is None or field.kind in ("image", "list") or len(found) == MOST_FIELDS:
-            continue
-        value, instead = _replacement(field)
-        if value != row[field.name]:
-            found.append(Variation(field, {**row, field.name: value}, instead))
+        value = row.get(field.name)
+        if value is not None and is_single(field) and len(found) < MOST_FIELDS and (other := replacement(field, value)):
+            found.append(Variation(field, {**row, field.name: other.value}, other.said))
     return found
+
+
+def is_single(field: Field) -> bool:
+    """Whether it has one value, which can be left out or replaced."""
+    return field.kind not in ("image", "list")
+
+
+def replacement(field: Field, value: Value) -> Replacement | None:
+    """What stands in for a value; None where training knows no other, and never saw the field missing."""
+    if field.saw_missing is not False or not field.typical:
+        return _MISSING
+    word = "the most frequent" if field.dtype == "string" else "the median"
+    known = []
+    for text, said in ((field.typical, word), (field.next_typical, "the most frequent other")):
+        with suppress(DataError):  # the schema's bounds have changed since
+            known += [Replacement(field.read(text), f"{said}, {text}")] if text else []
+    return next((one for one in known if one.value != value), None if known else _MISSING)
 
 
 def effects(row: Mapping[str, Value], varied: Sequence[Variation], prediction: Prediction) -> list[Effect]:
@@ -55,13 +81,3 @@ def effects(row: Mapping[str, Value], varied: Sequence[Variation], prediction: P
         for place, one in enumerate(varied, 1)
     ]
     return sorted(found, key=lambda one: abs(one.moved), reverse=True)
-
-
-def _replacement(field: Field) -> tuple[Value, str]:
-    if field.saw_missing is False and field.typical:
-        try:
-            word = "the median" if field.kind == "number" else "the most frequent"
-            return field.read(field.typical), f"{word}, {field.typical}"
-        except DataError:  # the schema's bounds have changed since
-            pass
-    return None, "missing"

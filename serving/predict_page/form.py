@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.data.images import data_uri, decode_image, encode_png, is_image
 from slipway.data.tensors import MISSING_INT, DType
@@ -51,12 +51,14 @@ class Field(BaseModel):
     required: bool = False
     saw_missing: bool | None = None
     typical: str = ""
+    next_typical: str = ""
 
     # What the less plain ones mean:
     #   is_open      other values than the choices are taken, too
     #   moment       of a time: a unit since 1970 (`seconds`, …), or how the text is written, in terms of strptime
     #   saw_missing  whether training had rows without it; None where that is not known
-    #   typical      the median of the training rows, or their most frequent value
+    #   typical      the median of the training rows' numbers, or their most frequent text
+    #   next_typical the most frequent value but that one; of numbers with many values there is none
 
     @property
     def is_image(self) -> bool:
@@ -188,6 +190,11 @@ class Form(BaseModel):
     rows: tuple[dict[str, str], ...] = ()
     usual_error: float | None = None
 
+    @property
+    def only_image(self) -> Field | None:
+        """The input of a model that takes a picture and nothing else."""
+        return self.fields[0] if len(self.fields) == 1 and self.fields[0].is_image else None
+
     # version      that it describes; None where it was made of a server's signature
     # rows         real ones of the evaluation split, which fill the form
     # usual_error  of a regression: the mean absolute error on the evaluation split
@@ -215,12 +222,21 @@ def plain(value: float | int | str) -> str:
 
 def read_form(path: Path, model: str) -> Form:
     """A form from a file; ConfigError if it is none, or of another model."""
+    fix = f"`slipway predict-page {model} --write-form {path}` writes one"
     try:
-        form = Form.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        form = Form.model_validate_json(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; {fix}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        given = repr(problem["input"])
         raise ConfigError(
-            f"{path} is no form: {error}. `slipway predict-page --write-form {path}` writes one"
+            f"{path} is no form: {where} is {given if len(given) <= 80 else given[:80] + '…'}: {problem['msg']}; {fix}"
         ) from error
+    if not form.fields or len({field.name for field in form.fields}) < len(form.fields):
+        named = ", ".join(field.name for field in form.fields) or "none"
+        raise ConfigError(f"{path} is no form: its fields are {named}, and it needs one of each name; {fix}")
     if form.model != model:
         raise ConfigError(f"{path} is the form of {form.model}, not of {model}: write it again with --write-form")
     return form

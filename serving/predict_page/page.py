@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from serving.predict_page.asking import Prediction
 from serving.predict_page.csv_table import MAX_ROWS, Table, answer_columns
-from serving.predict_page.effects import Effect
+from serving.predict_page.effects import Effect, is_single, replacement
 from serving.predict_page.form import Form, Value, plain
+from serving.predict_page.pictures import MAX_PICTURES
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.page import load_template
 from slipway.pages.printable import printable
@@ -46,7 +47,6 @@ def draw_form(
             problems=problems or {},
             failure=failure,
             answer=answer,
-            has_table=not any(field.is_image for field in form.fields),
             other=OTHER,
             file=FILE,
             row_name=ROW,
@@ -58,20 +58,25 @@ def draw_form(
 
 
 def draw_table(
+    form: Form,
     text: str,
     *,
     addresses: Mapping[str, str],
     shown: Mapping[str, Any] | None = None,
     failure: str = "",
 ) -> Markup:
-    """The field for a CSV, with the answers to its rows, or why there are none."""
+    """The field for a CSV, or for pictures, with the answers to its rows, or why there are none."""
     return Markup(  # noqa: S704 - the template escapes
         load_template("serving.predict_page", "table.html.j2").render(
             text=text,
+            image=form.only_image,
+            has_image=any(field.is_image for field in form.fields),
             shown=shown,
             failure=failure,
             most_rows=MAX_ROWS,
+            most_pictures=MAX_PICTURES,
             csv_name=CSV,
+            file=FILE,
             download_name=DOWNLOAD,
             **addresses,
         )
@@ -84,9 +89,9 @@ def answer_of(form: Form, row: Mapping[str, Value], prediction: Prediction, move
     drawn = _classes(prediction) if prediction.classes else []
     moving = [one for one in moved if _is_seen(one.moved, prediction)]
     still = [one.name for one in moved if not _is_seen(one.moved, prediction)]
-    tried = {one.name for one in moved}
-    plain_ones = [field.name for field in form.fields if field.kind not in ("image", "list")]
-    usual = [name for name in plain_ones if row.get(name) is not None and name not in tried]
+    single = [(field, row.get(field.name)) for field in form.fields if is_single(field)]
+    usual = [field.name for field, value in single if value is not None and not replacement(field, value)]
+    missing = [field.name for field, value in single if value is None]
     return {
         "title": f"{big} ({share})" if share else big,
         "words": words,
@@ -96,6 +101,8 @@ def answer_of(form: Form, row: Mapping[str, Value], prediction: Prediction, move
         "effects_note": _effects_note(form, prediction, moving),
         "still": ", ".join(still),
         "usual": ", ".join(usual),
+        "missing": ", ".join(missing),
+        "untried": len(single) - len(moved) - len(usual) - len(missing),
         "source": source_of(form, prediction),
     }
 
@@ -104,7 +111,7 @@ def shown_table(form: Form, table: Table, prediction: Prediction | None) -> dict
     """What the page shows of the answers to a table; without a prediction none of its rows could be asked for."""
     columns, answers = answer_columns(table, prediction)
     found = iter(answers)
-    many, width = len(table.good), len(table.header)
+    many, width, image = len(table.good), len(table.header), form.only_image
     return {
         "title": f"{many:,} answer{'' if many == 1 else 's'}",
         "columns": columns,
@@ -113,6 +120,7 @@ def shown_table(form: Form, table: Table, prediction: Prediction | None) -> dict
             {
                 "line": row.line,
                 "cells": row.cells[:width],
+                "picture": image.write(row.values.get(image.name)) if image else "",
                 "problem": row.problem,
                 "answer": [] if row.problem else next(found),
             }
@@ -120,6 +128,7 @@ def shown_table(form: Form, table: Table, prediction: Prediction | None) -> dict
         ],
         "problems": [(row.line, row.problem) for row in table.rows if row.problem],
         "unknown": table.unknown,
+        "counts": table.counts,
         "source": source_of(form, prediction) if prediction else "",
     }
 

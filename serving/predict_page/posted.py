@@ -6,10 +6,9 @@ from aiohttp.web_request import FileField
 
 from serving.predict_page.form import Field, Form, Value
 from serving.predict_page.page import FILE, OTHER
+from serving.predict_page.pictures import read_picture
 from serving.protocol.sites import Posted
 from slipway.errors import DataError
-
-IMAGE_BYTES = 1 << 20
 
 
 def row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value], dict[str, str]]:
@@ -34,14 +33,14 @@ def row_of(form: Form, posted: Posted) -> tuple[dict[str, str], dict[str, Value]
 
 def _chosen_image(field: Field, posted: Posted) -> str:
     """The picture that was chosen, as a text of the field; empty without one."""
-    chosen = posted.get(f"{FILE}:{field.name}")
-    content = b""
-    if isinstance(chosen, FileField):
-        with chosen.file:
-            content = chosen.file.read(IMAGE_BYTES + 1)
-    if len(content) > IMAGE_BYTES:
-        raise DataError(f"a file of more than {IMAGE_BYTES >> 20} MiB")
-    return field.write(field.read_image(content)) if content else ""
+    chosen = files_of(posted, field)
+    return field.write(read_picture(field, chosen[0])) if chosen else ""
+
+
+def files_of(posted: Posted, field: Field) -> list[FileField]:
+    """The files that were chosen for a field; a browser sends one without a name where none was."""
+    chosen = posted.getall(f"{FILE}:{field.name}", [])
+    return [one for one in chosen if isinstance(one, FileField) and one.filename]
 
 
 def text_of(posted: Posted, name: str) -> str:

@@ -7,19 +7,20 @@ import ipaddress
 import logging
 import secrets
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import yarl
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from aiohttp.web_request import FileField
+from multidict import MultiMapping
 
 from serving.protocol.addresses import address_of, listen
 from slipway.errors import SlipwayError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Posted = Mapping[str, str | bytes | bytearray | FileField]
+Posted = MultiMapping[str | bytes | bytearray | FileField]
 
 FORM_SECONDS = 30  # in which a posted form arrives
 IDLE_SECONDS = 10  # without a whole request; also what a slow client has for its headers
@@ -105,13 +106,20 @@ def tell_error(request: web.Request, error: Exception, what: str) -> tuple[HTTPS
     return HTTPStatus.INTERNAL_SERVER_ERROR, said, {}
 
 
-async def read_posted(request: web.Request, most: int) -> Posted:
-    """The fields of a posted form, which may be `most` bytes long; an HTTPException says what is wrong with another."""
-    if (request.content_length or 0) > most:
-        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
+async def read_posted(request: web.Request, most: int, fix: str = "Send less.") -> Posted:
+    """The fields of a posted form, which may be `most` bytes long; an HTTPException says what is wrong with another.
+
+    `fix` is what a person does about a form that is too large.
+    """
+    said, sent = f"This form takes {most / 1e6:.3g} MB at most.", request.content_length or 0
+    if sent > most:
+        raise web.HTTPRequestEntityTooLarge(most, sent, text=f"{said} What was sent has {sent / 1e6:.3g} MB. {fix}")
     try:
         async with asyncio.timeout(FORM_SECONDS):
             return await request.clone(client_max_size=most).post()
+    except web.HTTPRequestEntityTooLarge as error:  # sent without its length
+        error.text = f"{said} {fix}"
+        raise
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"The form did not arrive within {FORM_SECONDS} seconds.") from None
     except (ValueError, LookupError, RuntimeError) as error:

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from slipway.evaluation.metric import CANDIDATE, slice_metrics
 from slipway.evaluation.results import OVERALL, PRODUCTION, Check, Evaluation, Mistake, SliceResult
-from slipway.pages.charts import Bins, Series, calibration_chart, confusion_matrix, histogram, line_chart
+from slipway.pages.charts import Series, calibration_chart, confusion_matrix, line_chart
+from slipway.pages.histograms import Bins, histogram
 from slipway.pages.numbers import format_number, format_share
 from slipway.pages.page import badge, details, grid, notice, pictures, render_page, section, table
 

@@ -8,11 +8,11 @@ scales with its column, so that its text is about as large as the page's, on a p
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup
 
-from slipway.pages.numbers import format_number, format_share, short_number
+from slipway.pages.axes import Frame, Powers, extent, nice_ticks, tick_texts
+from slipway.pages.numbers import format_number, format_share
 
 FEW_CLASSES = 4
 # Widths and shades are attributes of SVG: a strict content policy lets no `style` pass.
@@ -37,15 +37,6 @@ class Series:
     counts: Sequence[float] = ()
     bounds: Sequence[tuple[float, float]] = ()
     dots: bool = False
-
-
-@dataclass(frozen=True)
-class Bins:
-    """One histogram: bucket `i` is `[edges[i], edges[i + 1])` and holds `counts[i]`."""
-
-    name: str
-    edges: Sequence[float]
-    counts: Sequence[float]
 
 
 def figure(title: str, drawing: Markup, legend: Sequence[str] = (), note: str = "") -> Markup:
@@ -77,20 +68,20 @@ def line_chart(
     The axes end at the data unless a range is given. `diagonal` draws the line y = x, and `marks` a dot with a tooltip
     at each point. `x_names` stand for the places 1, 2, … on the x axis; `events` are upright lines with a text.
     """
-    low, high = x_range or _extent([value for one in series for value in one.x])
+    low, high = x_range or extent([value for one in series for value in one.x])
     x_ticks: Sequence[float] = nice_ticks(low, high, 6)
     whole = low < high and not x_range and all(float(value).is_integer() for one in series for value in one.x)
     if whole:  # epochs
         x_ticks = [tick for tick in x_ticks if low <= tick <= high and tick.is_integer()]
     reach = [value for one in series for pair in one.bounds for value in pair]
-    y_ticks = nice_ticks(*(y_range or _extent([*reach, *(value for one in series for value in one.y)])))
-    left = 44 + 6 * max(0, max(map(len, _tick_texts(y_ticks))) - 4)  # room for the axis label beside long figures
+    y_ticks = nice_ticks(*(y_range or extent([*reach, *(value for one in series for value in one.y)])))
+    left = 44 + 6 * max(0, max(map(len, tick_texts(y_ticks))) - 4)  # room for the axis label beside long figures
     if x_names:
         places = range(1, len(x_names) + 1, math.ceil(len(x_names) / 5))
-        frame = _Frame(places, y_ticks, (0.5, len(x_names) + 0.5), left=left, bottom=40 if x_label else 22)
+        frame = Frame(places, y_ticks, (0.5, len(x_names) + 0.5), left=left, bottom=40 if x_label else 22)
         parts = [frame.y_axis(y_label), frame.x_axis(x_label, [x_names[place - 1] for place in places])]
     else:
-        frame = _Frame(x_ticks, y_ticks, (low, high) if whole else None, left=left)
+        frame = Frame(x_ticks, y_ticks, (low, high) if whole else None, left=left)
         parts = [frame.y_axis(y_label), frame.x_axis(x_label)]
     upright = Markup('<path class="reference" d="M{0:.1f} {1:.1f}V{2:.1f}"/><g class="tick"><text x="{3:.1f}" y="{4}"'
                      ' text-anchor="{5}">{6}</text></g>')  # fmt: skip
@@ -131,59 +122,6 @@ def calibration_chart(
         diagonal=True,
         marks=True,
     )
-
-
-def histogram(
-    title: str,
-    series: Sequence[Bins],
-    *,
-    x_label: str = "",
-    mini: bool = False,
-    note: str = "",
-    logarithm: bool = False,
-    counts: bool = False,
-) -> Markup:
-    """One histogram, or two overlaid; each shows shares of its own total, so that splits of different size compare.
-
-    A bucket's area is its share, since buckets may differ in width: the y axis is in percent per bucket where all are
-    about as wide, else per distance of two ticks. With `counts` it is in examples, and with `logarithm` in powers of
-    ten. `mini` omits the axes, for a table cell.
-    """
-    low, high = _extent([edge for one in series for edge in one.edges])
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    ticks = nice_ticks(low, high)
-    unit = _common_width(series) or ticks[1] - ticks[0]
-    shapes = [_densities(one, (high - low) / 100, unit * (1 if counts else 100), counts=counts) for one in series]
-    heights = [height for shape in shapes for _, _, height, _ in shape if height > 0]
-    scale = _Powers.of(heights) if logarithm else None
-    if scale:
-        shapes = [[(left, right, scale.place(height), tip) for left, right, height, tip in one] for one in shapes]
-    top, y_ticks = max(heights, default=0) or 1.0, scale.ticks if scale else nice_ticks(0, max(heights, default=1.0), 4)
-    if mini:
-        ends = (y_ticks[0], y_ticks[-1]) if scale else (0, top)
-        frame = _Frame((low, high), ends, width=160, height=34, left=0, right=0, top=1, bottom=1)
-    else:
-        shown = [tick for tick in ticks if low <= tick <= high]
-        frame = _Frame(shown, y_ticks, (low, high), height=190, bottom=40 if x_label else 22)
-    y_label = f"{'examples' if counts else '%'} per {unit:g}"
-    parts = [] if mini else [frame.y_axis(y_label, scale.texts if scale else ()), frame.x_axis(x_label)]
-    foot = y_ticks[0]
-    rectangle = Markup('<rect class="column s%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect>')
-    for index, (one, shape) in enumerate(zip(series, shapes, strict=True), start=1):
-        for left, right, height, said in shape:
-            tip = f"{one.name}: {said} in {format_number(left)} to {format_number(right)}"
-            width, y = max(frame.x(right) - frame.x(left) - 0.5, 0.5), frame.y(height)
-            parts.append(rectangle % (index, frame.x(left), y, width, frame.y(foot) - y, tip))
-        if index > 1:  # an outline, over the first
-            xs = [x for left, right, _, _ in shape for x in (left, right)]
-            tops = [height for _, _, height, _ in shape for _ in range(2)]
-            path = frame.line([*xs[:1], *xs, *xs[-1:]], [foot, *tops, foot] if xs else [])
-            parts.append(Markup('<path class="outline s{}" d="{}"/>').format(index, path))
-    drawing = frame.svg(title or "histogram", *parts)
-    if mini:
-        return Markup('<span class="mini">{}</span>').format(drawing)
-    return figure(title, drawing, [one.name for one in series], note)
 
 
 def bar_list(
@@ -260,107 +198,7 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     return figure(title, table)
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values (1, 2 or 5 times a power of ten apart) that cover `low` to `high`.
-
-    Source: P. Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990.
-    """
-    if low == high:
-        spread = abs(low) * 0.1 or 1.0
-        low, high = low - spread, high + spread
-    rough = (high - low) / (count - 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
-    first = math.floor(low / step + 1e-9)
-    last = math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Maps values to the canvas; y grows upwards. The x axis ends at `x_range`, or at its outer ticks."""
-
-    x_ticks: Sequence[float]
-    y_ticks: Sequence[float]
-    x_range: tuple[float, float] | None = None
-    width: float = 360
-    height: float = 230
-    left: float = 44
-    right: float = 12
-    top: float = 10
-    bottom: float = 40
-
-    def x(self, value: float) -> float:
-        low, high = self.x_range or (self.x_ticks[0], self.x_ticks[-1])
-        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
-
-    def y(self, value: float) -> float:
-        low, high = self.y_ticks[0], self.y_ticks[-1]
-        return self.height - self.bottom - (value - low) / (high - low) * (self.height - self.top - self.bottom)
-
-    def x_axis(self, label: str, texts: Sequence[str] = ()) -> Markup:
-        """The base line, tick labels and the axis label."""
-        foot, end = self.height - self.bottom, self.width - self.right
-        ticks = Markup("").join(
-            Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(self.x(tick), foot + 16, text)
-            for tick, text in zip(self.x_ticks, texts or _tick_texts(self.x_ticks), strict=True)
-        )
-        return Markup(
-            '<path class="base" d="M{:.1f} {:.1f}H{:.1f}"/><g class="tick" text-anchor="middle">{}</g>'
-            '<text class="axis" text-anchor="middle" x="{:.1f}" y="{:.1f}">{}</text>'
-        ).format(self.left, foot, end, ticks, (self.left + end) / 2, self.height - 5, label)
-
-    def y_axis(self, label: str, texts: Sequence[str] = ()) -> Markup:
-        """A grid line and a label for each tick, and the axis label on its side."""
-        end = self.width - self.right
-        ticks = Markup("").join(
-            Markup('<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
-                self.left, self.y(tick), end, self.left - 7, self.y(tick) + 3.5, text
-            )
-            for tick, text in zip(self.y_ticks, texts or _tick_texts(self.y_ticks), strict=True)
-        )
-        return Markup(
-            '<g class="tick" text-anchor="end">{}</g>'
-            '<text class="axis" text-anchor="middle" transform="translate(9 {:.1f}) rotate(-90)">{}</text>'
-        ).format(ticks, (self.top + self.height - self.bottom) / 2, label)
-
-    def line(self, xs: Sequence[float], ys: Sequence[float]) -> str:
-        """Path data through the finite points; a gap where a value is missing."""
-        commands, pen = "", "M"
-        for x, y in zip(xs, ys, strict=True):
-            is_point = math.isfinite(x) and math.isfinite(y)
-            commands += f"{pen}{self.x(x):.1f} {self.y(y):.1f}" if is_point else ""
-            pen = "L" if is_point else "M"
-        return commands
-
-    def svg(self, title: str, *parts: Markup) -> Markup:
-        """The drawing, with a title for screen readers."""
-        return Markup('<svg role="img" viewBox="0 0 {:g} {:g}"><title>{}</title>{}</svg>').format(
-            self.width, self.height, title, Markup("").join(parts)
-        )
-
-
-def _extent(values: Sequence[float]) -> tuple[float, float]:
-    finite = [value for value in values if math.isfinite(value)]
-    return (min(finite), max(finite)) if finite else (0.0, 1.0)
-
-
-def _tick_texts(ticks: Sequence[float]) -> list[str]:
-    """Short labels of ticks (`1.2k`, `3M`) with enough digits to be distinct."""
-    for digits in range(3, 12):
-        texts = [_tick_text(tick, digits) for tick in ticks]
-        if len(set(texts)) == len(set(ticks)):
-            break
-    return texts
-
-
-def _tick_text(value: float, digits: int) -> str:
-    if value.is_integer() or abs(value) >= 1e4:
-        return short_number(value, digits)
-    return f"{value:.10g}".replace("-", "−")  # noqa: RUF001
-
-
-def _marks(frame: _Frame, index: int, series: Series) -> list[Markup]:
+def _marks(frame: Frame, index: int, series: Series) -> list[Markup]:
     dot = Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>')
     most, found = max(series.counts, default=0) or 1, []
     for x, y, count in zip(series.x, series.y, series.counts or [1] * len(series.x), strict=True):
@@ -372,57 +210,10 @@ def _marks(frame: _Frame, index: int, series: Series) -> list[Markup]:
     return found
 
 
-def _common_width(series: Sequence[Bins]) -> float:
-    """The width of the buckets, rounded, if all are about as wide; else 0."""
-    widths = [right - left for one in series for left, right in pairwise(one.edges)]
-    if not widths or max(widths) > 1.2 * min(widths):
-        return 0.0
-    return float(f"{max(widths):.2g}")
-
-
-def _densities(bins: Bins, narrowest: float, unit: float, *, counts: bool) -> list[tuple[float, float, float, str]]:
-    """Left, right, height per unit and share or count of each finite bucket, which is at least `narrowest` wide."""
-    total = sum(bins.counts) or 1
-    columns = []
-    for left, right, count in zip(bins.edges[:-1], bins.edges[1:], bins.counts, strict=True):
-        if math.isfinite(left) and math.isfinite(right):
-            width = max(right - left, narrowest)
-            share = count / total
-            said = format_number(count) if counts else format_share(share)
-            columns.append((left, left + width, (count if counts else share) / width * unit, said))
-    return columns
-
-
-@dataclass(frozen=True)
-class _Powers:
-    """A logarithmic axis from one power of ten to another."""
-
-    low: int
-    high: int
-
-    @classmethod
-    def of(cls, heights: Sequence[float]) -> "_Powers":
-        """From below the smallest height above 0 to the largest."""
-        logs = [math.log10(height) for height in heights] or [0.0]
-        return cls(math.ceil(min(logs)) - 1, max(math.ceil(max(logs)), math.ceil(min(logs))))
-
-    def place(self, height: float) -> float:
-        return max(math.log10(height), self.low) if height > 0 else self.low
-
-    @property
-    def ticks(self) -> list[float]:
-        step = max(1, math.ceil((self.high - self.low) / 5))
-        return [float(power) for power in range(self.low, self.high + step, step)]
-
-    @property
-    def texts(self) -> list[str]:
-        return [_tick_text(10.0**power, 3) for power in self.ticks]
-
-
 def _lengths(values: Sequence[float], *, logarithm: bool) -> list[float]:
     """The lengths of bars, in percent of the longest; 0 has none."""
     if logarithm:
-        scale = _Powers.of([value for value in values if value > 0])
+        scale = Powers.of([value for value in values if value > 0])
         values = [scale.place(value) - scale.low for value in values]
     most = max(values, default=0) or 1
     return [100 * value / most for value in values]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from slipway.pages.charts import figure, nice_ticks
+from slipway.pages.axes import nice_ticks
+from slipway.pages.charts import figure
 from slipway.pages.numbers import MISSING, format_number, short_number
 
 TICKS = 4

@@ -72,6 +72,15 @@ def common_stats(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb
     return getattr(feature, feature.WhichOneof("stats") or "num_stats").common_stats
 
 
+def tallies(
+    feature: statistics_pb2.FeatureNameStatistics,
+) -> statistics_pb2.CommonStatistics | statistics_pb2.WeightedCommonStatistics:
+    """How many rows and values a feature has; the sums of their weights in what `weights.weighted` made."""
+    common = common_stats(feature)
+    is_weighted = common.HasField("weighted_common_stats") and not common.num_missing + common.num_non_missing
+    return common.weighted_common_stats if is_weighted else common
+
+
 def unique_count(feature: statistics_pb2.FeatureNameStatistics) -> int:
     """Distinct values; approximate for numbers and binaries."""
     if feature.HasField("string_stats"):

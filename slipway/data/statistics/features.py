@@ -19,9 +19,11 @@ from slipway.data.statistics.describe import (
     has_unique_count,
     image_shape,
     mean_images,
+    tallies,
     unique_count,
 )
-from slipway.pages.charts import Bins, bar_list, figure, histogram, overlaid_bars
+from slipway.pages.charts import bar_list, figure, overlaid_bars
+from slipway.pages.histograms import Bins, histogram
 from slipway.pages.numbers import MISSING, format_number, format_share, short_number
 from slipway.pages.page import grid, pictures, table
 from slipway.pages.printable import printable
@@ -124,8 +126,8 @@ def _row(
 ) -> list[Cell]:
     width, kind = len(NUMBERS if is_number(sides) else CATEGORIES), is_number(sides)
     lines = [
-        _figures(sides[key], size) if key in sides and is_number({key: sides[key]}) == kind else [MISSING] * width
-        for key, size in examples.items()
+        _figures(sides[key]) if key in sides and is_number({key: sides[key]}) == kind else [MISSING] * width
+        for key in examples
     ]
     cells = [
         Markup("<br>").join([first, *map(Markup("<small>{}</small>").format, rest)])
@@ -151,10 +153,11 @@ def _mini(sides: Sides, drawing: Drawing) -> Markup:
     return histogram("", bins, mini=True, logarithm=drawing.logarithm) if bins else Markup("")
 
 
-def _figures(feature: statistics_pb2.FeatureNameStatistics, examples: float) -> list[Cell]:
-    common = common_stats(feature)
-    missing = format_share(common.num_missing / examples if examples else math.nan)
-    count = format_number(common.num_non_missing)
+def _figures(feature: statistics_pb2.FeatureNameStatistics) -> list[Cell]:
+    common, its = common_stats(feature), tallies(feature)
+    examples = its.num_missing + its.num_non_missing
+    missing = format_share(its.num_missing / examples if examples else math.nan)
+    count = format_number(its.num_non_missing)
     approximate = "" if feature.HasField("string_stats") else "≈ "
     distinct = f"{approximate}{format_number(unique_count(feature))}" if has_unique_count(feature) else MISSING
     if feature.HasField("string_stats"):
@@ -232,7 +235,7 @@ def _bins(key: str, stats: statistics_pb2.NumericStatistics, kind: int = STANDAR
 
 def _ranked(sides: Sides) -> list[tuple[str, dict[str, float]]]:
     """Values with their counts in each data set: those first that have the largest share of any."""
-    totals = {key: common_stats(one).tot_num_values or 1 for key, one in sides.items()}
+    totals = {key: tallies(one).tot_num_values or 1 for key, one in sides.items()}
     counts: dict[str, dict[str, float]] = {}
     for key, one in sides.items():
         for bucket in one.string_stats.rank_histogram.buckets:
@@ -245,7 +248,7 @@ def _category_figure(name: str, sides: Sides, drawing: Drawing) -> Markup:
     if first_of(sides).HasField("bytes_stats"):
         mean = format_number(first_of(sides).bytes_stats.avg_num_bytes)
         return figure(name, Markup("<p>{} bytes on average</p>").format(mean), note=note)
-    totals = {key: common_stats(one).tot_num_values for key, one in sides.items()}
+    totals = {key: tallies(one).tot_num_values for key, one in sides.items()}
     rows = [(printable(value) or "(empty)", counts) for value, counts in _ranked(sides)[:SHOWN_VALUES]]
     rest = {key: total - sum(counts[key] for _, counts in rows) for key, total in totals.items()}
     if any(count > 0 for count in rest.values()):
@@ -272,15 +275,16 @@ def _length(feature: statistics_pb2.FeatureNameStatistics) -> str:
 
 
 def _presence_note(sides: Sides) -> str:
-    commons = {key: common_stats(feature) for key, feature in sides.items()}
+    counted = {key: tallies(feature) for key, feature in sides.items()}
     shares = [
         f"{format_share(one.num_missing / (one.num_missing + one.num_non_missing))} of {key}"
-        for key, one in commons.items()
+        for key, one in counted.items()
         if one.num_missing
     ]
     parts = [f"Missing: {', '.join(shares)}." if shares else "Never missing."]
-    low = min(common.min_num_values for common in commons.values())
-    high = max(common.max_num_values for common in commons.values())
+    commons = [common_stats(feature) for feature in sides.values()]
+    low = min(common.min_num_values for common in commons)
+    high = max(common.max_num_values for common in commons)
     if high > 1:
         parts.append(f"{low} to {high} values per example.")
     numbers = [feature.num_stats for feature in sides.values()]

@@ -20,20 +20,17 @@ def has_weights(dataset: statistics_pb2.DatasetFeatureStatistics) -> bool:
 def weighted(dataset: statistics_pb2.DatasetFeatureStatistics) -> statistics_pb2.DatasetFeatureStatistics:
     """A copy in which what has weights is weighted; extremes, the share of zeros and distinct values are of the rows.
 
-    The fields of counts are whole numbers, so that sums of weights are rounded.
+    The numbers of rows go, since their fields hold whole numbers: `tallies` reads the sums of weights in their place.
     """
     copy = type(dataset)()
     copy.CopyFrom(dataset)
-    copy.num_examples = round(dataset.weighted_num_examples) or dataset.num_examples
+    if dataset.weighted_num_examples:
+        copy.ClearField("num_examples")
     for feature in copy.features:
         common = common_stats(feature)
         if common.HasField("weighted_common_stats"):
-            its = common.weighted_common_stats
-            if feature.HasField("num_stats") and common.tot_num_values:
-                zeros = feature.num_stats.num_zeros / common.tot_num_values
-                feature.num_stats.num_zeros = round(zeros * its.tot_num_values)
-            common.num_non_missing, common.num_missing = round(its.num_non_missing), round(its.num_missing)
-            common.tot_num_values, common.avg_num_values = round(its.tot_num_values), its.avg_num_values
+            common.ClearField("num_missing")
+            common.ClearField("num_non_missing")
         if feature.num_stats.HasField("weighted_numeric_stats"):
             numbers, weighed = feature.num_stats, feature.num_stats.weighted_numeric_stats
             numbers.mean, numbers.std_dev, numbers.median = weighed.mean, weighed.std_dev, weighed.median

@@ -90,8 +90,9 @@ def _counts(stats: statistics_pb2.FeatureNameStatistics) -> dict[str, float]:
 
 
 def _histogram(stats: statistics_pb2.FeatureNameStatistics, kind: int) -> statistics_pb2.Histogram | None:
-    found = (one for one in stats.num_stats.histograms if one.type == kind and (one.buckets or one.num_nan))
-    return next(found, None)
+    """The one with values: a window of requests may have all of them outside of training's cells."""
+    known = (one for one in stats.num_stats.histograms if one.type == kind)
+    return next((one for one in known if one.num_nan or any(each.sample_count for each in one.buckets)), None)
 
 
 def _too_far(comparison: Comparison, block: str, most: str | None) -> Finding:

@@ -177,13 +177,17 @@ def test_pages_answer_forms_and_bad_input(home: Path, site: Site) -> None:
         features(first=first, type="colour"): (400, "integer"),
         features(first=f"run/{RUN}/test"): (404, "train, eval"),
         features(first="run/gone/train"): (404, "gone"),
-        features(): (404, "window/MODEL/START"),
+        features(first="run"): (404, "window/MODEL/START"),
     }
     for address, (status, text) in asked.items():
         found = get(site, address)
         assert (address, found.status) == (address, status)
         assert text in unescape(found.text)
         assert " style=" not in found.text
+    for address, choice in {"/data/features?first=": "features", "/data/slices?run=": "slices"}.items():
+        found = get(site, address)
+        assert (found.status, found.headers["Location"]) == (303, f"/data#{choice}")
+        assert f'<section id="{choice}">' in get(site, "/data").text
 
 
 def test_hostile_names_and_values_are_text(home: Path, site: Site) -> None:

@@ -131,7 +131,6 @@ def test_pages_answer_forms_and_bad_input(home: Path, site: Site) -> None:
         slices(RUN, min_rows="99999"): (200, "None of 3 slices has 99,999 rows"),
         slices(RUN, OTHER): (200, "these were not kept then"),
         slices(RUN, metric="auc"): (200, "of 3 slices with an interval differ"),
-        slices(): (400, "0 runs are chosen"),
         slices("a", "b", "c", "d"): (400, "4 runs are chosen"),
         slices("gone"): (404, "gone"),
         slices("../../etc"): (404, "there is no run"),

@@ -28,6 +28,8 @@ class OddServer(LoopbackServer):
         states: Of its versions.
         outputs: What `:predict` answers.
         serves: The version that a request reaches without naming one, and the only one that is really there.
+        types: Of its inputs.
+        shape: Of each value of them.
     """
 
     states: dict[int, str] = field(default_factory=lambda: {7: "AVAILABLE"})
@@ -37,6 +39,8 @@ class OddServer(LoopbackServer):
     rank: int = 1
     dtype: str = "DT_FLOAT"
     output: str = "predictions"
+    types: dict[str, str] = field(default_factory=lambda: dict(_TYPES))
+    shape: tuple[int, ...] = ()
 
     def handle(self, request: Request) -> Answer:
         match = re.fullmatch(r"/v1/models/taxi(?:/versions/(\d+))?(/metadata|:predict)?", request.path)
@@ -48,7 +52,7 @@ class OddServer(LoopbackServer):
         if what == ":predict":
             asked = json.loads(request.body)
             assert asked["signature_name"] == "raw"
-            assert asked["inputs"].keys() <= _TYPES.keys()
+            assert asked["inputs"].keys() <= self.types.keys()
             return _json({"outputs": self.outputs})
         if what:
             return _json(self._metadata())
@@ -67,7 +71,7 @@ class OddServer(LoopbackServer):
 
     def _metadata(self) -> dict[str, Any]:
         signature = {
-            "inputs": {name: _tensor(dtype, -1) for name, dtype in _TYPES.items()},
+            "inputs": {name: _tensor(dtype, -1, *self.shape) for name, dtype in self.types.items()},
             "outputs": {self.output: _tensor(self.dtype, *[-1] * self.rank)},
             "method_name": "tensorflow/serving/predict",
         }

@@ -143,18 +143,55 @@ def test_an_image_is_chosen_and_answered(tmp_path: Path) -> None:
         for width, dark in LOOKS:
             page = await browser.open(url, width=width, dark=dark)
             await sound(page)
-            sample = await page.run("document.querySelector('.input img').src")
+            sample = await page.run("document.querySelector('.drop img').src")
             real, _ = await asked(page)  # nothing was chosen: the real row's picture
-            assert await page.run("document.querySelector('.input img').src") == sample
+            assert await page.run("document.querySelector('.drop img').src") == sample
             await choose(page, "own.png")
             own, _ = await asked(page)
             await sound(page)
-            assert await page.run("document.querySelector('.input img').src") != sample
+            assert await page.run("document.querySelector('.drop img').src") != sample
             assert own != real
             await choose(page, "large.png")
             await asked(page)
             assert "30 x 30" in await page.run("document.querySelector('[role=alert]').textContent")
             await sound(page, 422)
+
+    with shown("digits", tuple("0123456789"), [SEVEN], tmp_path) as model:
+        visit(model, look)
+
+
+def test_pictures_are_dropped_anywhere_in_their_frame_without_a_script(tmp_path: Path) -> None:
+    for number, size in enumerate((28, 28, 30)):
+        (tmp_path / f"{number}.png").write_bytes(encode_png(np.zeros(size * size), (size, size, 1), 0, 255))
+
+    async def drop(page: Page, *names: str) -> None:
+        """Drops files near the lower right corner of the frame, where nothing is drawn."""
+        script = "JSON.stringify(document.querySelector('.drop').getBoundingClientRect())"
+        await page.run("document.querySelector('.drop').scrollIntoView()")
+        frame = json.loads(await page.run(script))
+        data = {"items": [], "files": [str(tmp_path / name) for name in names], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            await page.call(
+                "Input.dispatchDragEvent", type=kind, x=frame["right"] - 9, y=frame["bottom"] - 9, data=data
+            )
+
+    async def look(browser: Browser, url: str) -> None:
+        for width, dark in LOOKS:
+            page = await browser.open(url, width=width, dark=dark)
+            sample = await page.run("document.querySelector('.drop img').src")
+            await drop(page, "0.png")
+            assert await page.run("document.querySelector('[type=file]').files.length") == 1
+            await asked(page)
+            await sound(page)
+            assert await page.run("document.querySelector('.drop img').src") != sample
+            page = await browser.open(f"{url}/table", width=width, dark=dark)
+            await sound(page)
+            await drop(page, "0.png", "1.png", "2.png")
+            assert await page.run("document.querySelector('[type=file]').files.length") == 3
+            await page.click("form.predict button")
+            await sound(page)
+            assert await page.run("document.querySelector('h1').textContent") == "2 answers"
+            assert "30 x 30" in await page.run("document.querySelector('.notice').textContent")
 
     with shown("digits", tuple("0123456789"), [SEVEN], tmp_path) as model:
         visit(model, look)

@@ -34,6 +34,14 @@ def test_read_table_takes_columns_by_their_names(mark: str) -> None:
     assert table.unknown == ["note"]
 
 
+def test_read_table_takes_what_spreadsheets_write() -> None:
+    text = '\ufeff"payment";"fare"\r\n"Cash\r\nor \u201ccard\u201d";"1.5"\r\n"a\x00b";\r\n;"12,5"\r\n'
+    table = read_table(text, FORM)
+    assert [row.line for row in table.rows] == [2, 4, 5]
+    assert [row.values.get("payment") for row in table.rows] == ["Cash\r\nor \u201ccard\u201d", "a\x00b", None]
+    assert (table.rows[2].problem, len(table.good)) == ("fare is '12,5', which is no number: write it as 12.5", 2)
+
+
 def test_table_of_a_hundred_thousand_columns_is_refused_at_once() -> None:
     began = time.process_time()
     with pytest.raises(DataError, match="twice"):
@@ -74,7 +82,11 @@ def test_read_table_names_bad_rows_by_the_line_that_they_begin_on() -> None:
         ("fare,fare\n1,2\n", "twice"),
         ('fare,payment\n1,"Cash\n', "[Ll]ine 2"),
         ('fare,payment\n1,"Ca"sh"\n', "[Ll]ine 2"),
+        ("\ufeff", "nothing"),
+        ("\x00", "names no input"),
         ("fare\n" + "1\n" * 1_001, "1,000"),
+        ("fare\n" + "1\n" * 10_000, "1,000.*slipway predict --csv"),
+        ("fare\n" + "1" * 1_000_000, "1,000,005 bytes"),
         ("fare,payment\n1," + "x" * 200_000, "[Ll]ine 2"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serving.predict_page.asking import Prediction
-from serving.predict_page.effects import effects, variations
+from serving.predict_page.effects import effects, replacement, variations
 from serving.predict_page.form import Field, Form, Value
 
 FIELDS = (
@@ -34,6 +34,17 @@ def test_variations_leave_a_value_out_or_replace_it_and_say_which() -> None:
     assert found["kind"][0] == "Cash"
     assert ("most frequent" in found["kind"][1], "Cash" in found["kind"][1]) == (True, True)
     assert all({**one.row, one.field.name: ROW[one.field.name]} == ROW for one in varied)
+
+
+def test_a_usual_value_is_compared_with_the_most_frequent_other() -> None:
+    cash = Field(name="kind", dtype="string", saw_missing=False, typical="Cash", next_typical="Card")
+    term = Field(name="term", dtype="int64", saw_missing=False, typical="360", next_typical="180")
+    alone = Field(name="alone", dtype="int64", saw_missing=False, typical="3")
+    found = [replacement(field, value) for field, value in ((cash, "Cash"), (term, 360), (term, 12), (alone, 3))]
+    assert [one and one.value for one in found] == ["Card", 180, 360, None]
+    assert [one and one.said for one in found] == [
+        "the most frequent other, Card", "the most frequent other, 180", "the median, 360", None
+    ]  # fmt: skip
 
 
 def test_effects_are_of_the_likeliest_class_and_the_largest_comes_first() -> None:

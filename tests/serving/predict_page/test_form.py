@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
-from serving.predict_page.form import Field, Form, Value
-from slipway.errors import DataError
+from serving.predict_page.form import Field, Form, Value, read_form
+from slipway.errors import ConfigError, DataError
 
 FARE = Field(name="fare", dtype="float32", low=0.0, high=10_000.0)
 AREA = Field(name="area", dtype="int64", low=1, high=77)
@@ -112,3 +113,34 @@ def test_form_read_names_every_field_that_is_wrong() -> None:
     row, problems = form.read({"fare": "abc", "area": "500", "payment": "Card"})
     assert row == {"payment": "Card"}
     assert set(problems) == {"fare", "area"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is ''"),
+        (b'{"model": "taxi", "fie', "line 1 column"),
+        (b"\xff\xfe", "the file is"),
+        (b"[]", "the file is []"),
+        (b'{"model": "taxi", "fields": [{"name": "fare", "dtype": "money"}]}', "fields.0.dtype is 'money'"),
+        (b'{"model": "taxi"}', "fields is {'model': 'taxi'}: Field required"),
+        (b'{"model": "taxi", "fields": []}', "its fields are none"),
+        (b'{"model": "taxi", "fields": [{"name": "a", "dtype": "int64"}, {"name": "a", "dtype": "int64"}]}', "a, a"),
+        (b'{"model": "loan", "fields": [{"name": "a", "dtype": "int64"}]}', "the form of loan"),
+    ],
+)
+def test_a_file_that_is_no_form_has_one_line_with_the_value_and_the_fix(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "taxi.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        read_form(path, "taxi")
+    text = str(error.value)
+    assert (said in text, str(path) in text, "--write-form" in text) == (True, True, True)
+    assert ("\n" in text, "pydantic" in text, len(text) < 500 + len(str(path)) * 2) == (False, False, True)
+
+
+def test_a_folder_is_no_form(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_form(tmp_path, "taxi")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 import re
 import socket
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
 from aiohttp import FormData
 
 from serving.predict_page.form import Field, Form
 from slipway.data.images import encode_png
 from slipway.errors import StoreError
+from tests.fakes.loopback_server import Answer, Request
 from tests.serving.predict_page.asked import FORM, Client, one, visit
 from tests.serving.predict_page.odd_server import OddServer
 
@@ -94,6 +98,27 @@ def test_post_says_answer_probability_effects_version_and_keeps_the_values() -> 
     assert page.index("<h1>") < page.index("<form")
 
 
+def test_post_says_of_every_input_whether_it_was_compared() -> None:
+    fields = (
+        Field(name="moved", dtype="float32"),
+        Field(name="still", dtype="float32", saw_missing=True),
+        Field(name="usual", dtype="float32", saw_missing=False, typical="8"),
+        Field(name="empty", dtype="float32"),
+    )
+    with OddServer(outputs=[1.0, 2.0, 1.0]) as server:
+        server.types = dict.fromkeys(("moved", "still", "usual", "empty"), "DT_FLOAT")
+        data = {"moved": "1", "still": "2", "usual": "8"}
+        _, page = post(server.address, data, form=Form(model="taxi", fields=fields))
+    said = " ".join(re.sub("<[^>]*>", " ", page[: page.index("<form")]).split())
+    for text in ("moved 1", "instead of missing", "No difference: still.", "value: usual.", "Missing already: empty."):
+        assert text in said
+    wide = Form(model="taxi", fields=tuple(Field(name=f"f{number}", dtype="float32") for number in range(203)))
+    with OddServer(outputs=[1.0] * 201) as server:
+        server.types = dict.fromkeys((field.name for field in wide.fields), "DT_FLOAT")
+        _, page = post(server.address, {field.name: "1" for field in wide.fields}, form=wide)
+    assert "Not tried: 3 further inputs" in page
+
+
 def test_post_asks_for_the_row_and_its_variations_in_one_request() -> None:
     with OddServer(outputs=[1.0, 2.0, 3.0]) as server:
         post(server.address, {"fare": "12.5", "payment": "Card"})
@@ -166,7 +191,7 @@ def test_hostile_names_of_a_form_are_shown_as_text() -> None:
         ("/v1/models/taxi/versions/7:predict", 429, 503),
         ("/v1/models/taxi/versions/7:predict", 500, 502),
     ],
-)  # fmt: skip
+)
 def test_post_passes_on_what_the_server_says_with_a_line_and_keeps_the_form(
     path: str, status: int, passed_on: int
 ) -> None:
@@ -181,6 +206,25 @@ def test_post_to_a_slow_server_is_a_gateway_timeout() -> None:
     with OddServer() as server:
         server.hang("POST", ".*:predict", 3, times=9)
         assert post(server.address, {})[0] == 504
+
+
+KEYS = ("model_version_status", "metadata", "outputs")
+ODD: list[Any] = [None, 3, "x", [[]], [{}], {"signature_def": {"signature_def": {"raw": 3}}}, {"signature_def": 7}]
+GARBAGE = [b"", b"<html>no", b"null", b"[]", b"[" * 100_000, b"\xff\xfe"]
+GARBAGE += [json.dumps(dict.fromkeys(KEYS, value)).encode() for value in ODD]
+
+
+@pytest.mark.parametrize("path", ["", "/versions/7/metadata", "/versions/7:predict"])
+@pytest.mark.parametrize("content", GARBAGE)
+def test_post_to_a_server_that_answers_garbage_is_a_bad_gateway_with_a_line(path: str, content: bytes) -> None:
+    class Garbage(OddServer):
+        def handle(self, request: Request) -> Answer:
+            its_own = request.path == f"/v1/models/taxi{path}"
+            return Answer(200, content) if its_own else super().handle(request)
+
+    with Garbage() as server:
+        status, page = post(server.address, {"fare": "9.75"})
+    assert (status, 'role="alert"' in page, 'value="9.75"' in page) == (502, True, True)
 
 
 def test_post_without_a_server_is_a_bad_gateway() -> None:
@@ -199,11 +243,67 @@ def upload(content: bytes) -> FormData:
 
 
 def test_post_of_an_image_asks_with_its_pixels_and_shows_it() -> None:
-    import numpy as np
-
-    with OddServer() as server:
-        _, page = post(server.address, upload(encode_png(np.array([0, 1, 2, 255]), (2, 2, 1), 0, 255)), form=IMAGE)
+    with OddServer(types={"fare": "DT_INT64"}, shape=(2, 2, 1)) as server:
+        status, page = post(server.address, upload(encode_png(np.array([0, 1, 2, 255]), (2, 2, 1), 0, 255)), form=IMAGE)
+    assert status == 200
     assert 'src="data:image/png;base64,' in page
+
+
+def pictures(*contents: bytes, download: bool = False) -> FormData:
+    data = FormData(quote_fields=False)
+    for number, content in enumerate(contents):
+        data.add_field("slipway:file:fare", io.BytesIO(content), filename=f"<b>{number}.png", content_type="image/png")
+    if download:
+        data.add_field("slipway:download", "1")
+    return data
+
+
+def test_pictures_are_a_table_of_answers_by_their_names() -> None:
+    good, large = (encode_png(np.zeros(size * size), (size, size, 1), 0, 255) for size in (2, 3))
+    with OddServer(outputs=[[0.25, 0.75], [0.5, 0.5]], rank=2) as server:
+        server.types, server.shape = {"fare": "DT_INT64"}, (2, 2, 1)
+        status, page = post(server.address, pictures(good, large, b"GIF89a", good), "/taxi/table", IMAGE)
+        assert len(server.asked("POST", "/v1/models/taxi/versions/7:predict")) == 1
+        _, text = post(server.address, pictures(good, large, good, download=True), "/taxi/table", IMAGE)
+    assert (status, "<h1>2 answers</h1>" in page, "picture 2: an image of 3 x 3" in page) == (200, True, True)
+    assert (page.count('<img src="data:image/png'), "&lt;b&gt;3.png" in page, "<b>" in page) == (2, True, False)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["picture"], row["class"]) for row in rows] == [
+        ("<b>0.png", "output 1"), ("<b>1.png", ""), ("<b>2.png", "output 0")
+    ]  # fmt: skip
+    assert rows[1]["problem"].startswith("picture 2: ")
+
+
+def test_pictures_have_a_field_of_their_own_and_bounds() -> None:
+    status, page, _ = get("/taxi/table", IMAGE)
+    assert (status, "<textarea" in page, re.search("<input[^>]* multiple", page) is not None) == (200, False, True)
+    with OddServer() as server:
+        for sent in (
+            {"slipway:csv": "fare\n1\n"},
+            pictures(b""),
+            pictures(*[b"x"] * 101),
+            pictures(b"x" * ((1 << 20) + 1)),
+        ):
+            assert post(server.address, sent, "/taxi/table", IMAGE)[0] == 422
+        status, page = post(server.address, pictures(*[b"x" * (1 << 20)] * 9), "/taxi/table", IMAGE)
+        assert (status, "Choose fewer pictures" in page) == (413, True)
+        assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "form", "fix"),
+    [
+        (upload(b"x" * (3 << 20)), "/taxi", IMAGE, "3.15 MB. Choose a smaller picture"),
+        ({"payment": "x" * 70_000}, "/taxi", FORM, "0.0655 MB at most"),
+        ({"slipway:csv": "fare\n" + "1" * 1_000_001}, "/taxi/table", FORM, "1,000,006 bytes"),
+        ({"slipway:csv": "fare\n" + "1" * 2_000_001}, "/taxi/table", FORM, "Paste fewer rows"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+def test_post_of_too_much_says_what_to_do(data: Any, path: str, form: Form, fix: str) -> None:
+    with OddServer() as server:
+        status, page = post(server.address, data, path, form)
+    assert (status, fix in page) == (413, True)
 
 
 @pytest.mark.parametrize(
@@ -326,6 +426,21 @@ def test_a_fault_of_the_page_is_a_page_with_a_number_and_no_trace(caplog: pytest
     first, page, second, said = visit(Broken(), look)
     assert (first, "secret" in page, second, "the store is away" in said) == (500, False, 502, True)
     assert re.search("error [0-9a-f]{8}", page)[0] in caplog.text  # type: ignore[index]
+
+
+def test_a_form_is_shown_while_more_people_than_threads_wait_for_a_slow_server() -> None:
+    async def look(client: Client) -> list[int]:
+        waiting = [asyncio.create_task(client.post("/taxi", data={"fare": "1"})) for _ in range(6)]
+        while len(server.asked("POST", ".*:predict")) < 4:
+            await asyncio.sleep(0.02)
+        assert (await client.get("/taxi")).status == 200
+        assert not any(one.done() for one in waiting)
+        return [(await one).status for one in waiting]
+
+    with OddServer(outputs=[1.0, 2.0]) as server, mock.patch("serving.predict_page.app.ASKERS", 4):
+        server.hang("POST", ".*:predict", 3, times=6)
+        shown = one(server.address, timeout_seconds=60)
+        assert visit(shown, look) == [200] * 6
 
 
 def test_a_hundred_people_at_once_are_all_answered() -> None:

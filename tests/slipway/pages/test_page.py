@@ -1,10 +1,12 @@
+import re
 from html.parser import HTMLParser
 
 import pytest
 from markupsafe import Markup
 
 from slipway.pages import charts
-from slipway.pages.charts import nice_ticks
+from slipway.pages.axes import nice_ticks
+from slipway.pages.histograms import Bins, histogram
 from slipway.pages.numbers import format_number, format_seconds, format_share
 from slipway.pages.page import badge, details, facts, grid, notice, render_page, section, table, tiles
 from slipway.runs.record import Step, StepState
@@ -46,7 +48,7 @@ def every_part() -> Markup:
         charts.Series("train", [1, 2, 3], [0.5, NAN, 0.3]),
         charts.Series("validation", [1, 2, 3], [0.6, 0.5, 0.4]),
     ]
-    bins = [charts.Bins("train", [0, 1, 3], [5, 10]), charts.Bins("eval", [0, 1, 3], [1, 3])]
+    bins = [Bins("train", [0, 1, 3], [5, 10]), Bins("eval", [0, 1, 3], [1, 3])]
     return section(
         "All",
         tiles([("auc", "0.95", "production 0.94")]),
@@ -57,8 +59,8 @@ def every_part() -> Markup:
         grid(
             charts.line_chart("Loss", lines, x_label="epoch", marks=True),
             charts.calibration_chart("Calibration", [0.1, 0.9], [0.2, NAN], [10, 0]),
-            charts.histogram("miles", bins, x_label="miles"),
-            charts.histogram("", bins, mini=True),
+            histogram("miles", bins, x_label="miles"),
+            histogram("", bins, mini=True),
             charts.bar_list("company", [('Taxi "A" & <b>', 10), ("B", 0)], share_of=10),
             charts.confusion_matrix("Confusion", ["no", "yes"], [[5, 0], [0, 0]]),
         ),
@@ -107,24 +109,39 @@ def test_line_chart_without_a_finite_point_is_an_empty_frame(lines: list[charts.
     [([], []), ([3, 3], [7]), ([0, 1], [0]), ([float("-inf"), 0, 1], [1, 2]), ([-1e300, 1e300], [4])],
 )
 def test_histogram_of_odd_buckets_has_finite_coordinates(edges: list[float], counts: list[float]) -> None:
-    drawn = charts.histogram("x", [charts.Bins("train", edges, counts)])
+    drawn = histogram("x", [Bins("train", edges, counts)])
     assert "nan" not in drawn
     assert 'inf"' not in drawn
 
 
 def test_histogram_overlaid_series_compare_by_share() -> None:
-    bins = [charts.Bins("train", [0, 1, 2], [200, 200]), charts.Bins("eval", [0, 1, 2], [1, 1])]
-    heights = [attrs["height"] for tag, attrs in _Reader(charts.histogram("x", bins)).seen if tag == "rect"]
+    bins = [Bins("train", [0, 1, 2], [200, 200]), Bins("eval", [0, 1, 2], [1, 1])]
+    heights = [attrs["height"] for tag, attrs in _Reader(histogram("x", bins)).seen if tag == "rect"]
     assert len(set(heights)) == 1
 
 
+def test_histogram_tenths_at_one_value_are_one_bucket_of_their_whole_share() -> None:
+    drawn = histogram("x", [Bins("train", [0, 0, 0, 1, 1], [3, 4, 1, 2])])
+    assert re.findall("train: ([^<]*)<", drawn) == ["70 % in 0 to 0.01000", "10 % in 0 to 1", "20 % in 1 to 1.010"]
+
+
 @pytest.mark.parametrize(
-    ("edges", "unit"), [([0, 0.05, 0.1], "% per 0.05"), ([1, 2, 3], "% per 1"), ([0, 1, 10], "% per 5")]
+    ("edges", "unit", "highest"),
+    [
+        ([0, 0.05, 0.1], "bucket", 75),
+        ([1, 2, 3], "bucket", 75),
+        ([0, 1, 10], "1", 25),
+        ([0, 0.3, 10], "0.2", 16.7),
+        ([0, 1e-9, 10], "0.1", 25),
+    ],
 )
-def test_histogram_has_a_scale_in_percent(edges: list[float], unit: str) -> None:
-    drawn = charts.histogram("x", [charts.Bins("train", edges, [1, 3])])
-    assert f">{unit}<" in drawn
-    assert ">50<" in drawn or ">40<" in drawn
+def test_histogram_has_a_scale_in_percent_and_no_bucket_above_its_share(
+    edges: list[float], unit: str, highest: float
+) -> None:
+    drawn = histogram("x", [Bins("train", edges, [1, 3])])
+    assert f">% of values per {unit}<" in drawn
+    ticks = [float(text) for text in re.findall(r'<text x="37[^>]*>([\d.]+)<', drawn)]
+    assert highest <= max(ticks) <= min(100, 1.5 * highest)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.data.statistics.compute import compute_statistics
+from slipway.data.statistics.describe import tallies
 from slipway.data.statistics.features import by_name, feature_figures, feature_tables
 from slipway.data.statistics.weights import has_weights, weighted
 from tests.example_artifacts import write_examples
@@ -38,7 +39,7 @@ def test_weighted_statistics_take_the_place_of_the_plain_ones(tmp_path: Path) ->
     assert has_weights(plain)
     its = weighted(plain)
     assert (plain.features[0].num_stats.mean, its.features[0].num_stats.mean) == (4.0, 7.6)
-    assert its.num_examples == its.features[0].num_stats.common_stats.num_non_missing == 10
+    assert (its.num_examples, tallies(its.features[0]).num_non_missing) == (0, 10)
     assert [top.value for top in its.features[1].string_stats.top_values] == ["b", "a"]
     drawn = feature_tables(by_name({"train": its}), {"train": 10}) + feature_figures(by_name({"train": its}))
     assert "7.600" in drawn
@@ -66,19 +67,32 @@ def test_a_weight_counts_as_often_as_its_row_would_be_there(tmp_path: Path, whol
     expected = compute_statistics(tmp_path / "repeated").datasets[0]
     assert found.weighted_num_examples == expected.num_examples == sum(often)
     its = weighted(found)
-    assert its.num_examples == expected.num_examples
     ours, theirs = its.features[0].num_stats, expected.features[0].num_stats
     assert (ours.mean, ours.std_dev, ours.median) == pytest.approx((theirs.mean, theirs.std_dev, theirs.median))
-    assert ours.common_stats.num_missing == theirs.common_stats.num_missing
+    assert tallies(its.features[0]).num_missing == theirs.common_stats.num_missing
     for one, other in zip(ours.histograms, theirs.histograms, strict=True):
         assert one.type == other.type
         counts, wanted = ([bucket.sample_count for bucket in each.buckets] for each in (one, other))
         assert counts == pytest.approx(wanted)
     plain = found.features[0].num_stats
     share = plain.num_zeros / plain.common_stats.tot_num_values
-    assert ours.num_zeros / ours.common_stats.tot_num_values == pytest.approx(share, abs=0.01)
+    assert ours.num_zeros / ours.common_stats.tot_num_values == share
     assert its.features[1].string_stats.rank_histogram == expected.features[1].string_stats.rank_histogram
     assert not found.features[2].num_stats.common_stats.HasField("weighted_common_stats")
+
+
+def test_weights_that_sum_to_one_keep_their_shares(tmp_path: Path) -> None:
+    write_examples(tmp_path, {"fare": [1.0, 2.0, None], "kind": ["a", "b", None], "w": [0.1, 0.2, 0.1]}, weight="w")
+    its = weighted(compute_statistics(tmp_path).datasets[0])
+    for feature in its.features[:2]:
+        its_own = tallies(feature)
+        assert (its_own.num_missing, its_own.num_non_missing) == pytest.approx((0.1, 0.3))
+    features = by_name({"train": its})
+    tables, pictures = feature_tables(features, {"train": 0.4}), feature_figures(features)
+    assert tables.count("25 %") == 2
+    assert ">0.3000<" in tables
+    assert pictures.count("Missing: 25 % of train") == 2
+    assert "66.7 %" in pictures
 
 
 def test_weights_of_nothing_are_no_statistics(tmp_path: Path) -> None:

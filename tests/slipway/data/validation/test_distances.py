@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from slipway.data.validation.comparators import align_counts, align_histograms, jensen_shannon, l_infinity
+from slipway.data.validation.comparators import (
+    align_counts,
+    align_histograms,
+    jensen_shannon,
+    l_infinity,
+    measure_distance,
+)
 
 MASSES = st.lists(st.floats(0, 1e6), min_size=4, max_size=4).filter(lambda masses: sum(masses) > 1e-3)
 
@@ -21,6 +27,14 @@ def histogram(*buckets: tuple[float, float, float], num_nan: int = 0) -> statist
 
 def divergence(first: statistics_pb2.Histogram, second: statistics_pb2.Histogram) -> float:
     return jensen_shannon(*align_histograms(first, second))
+
+
+def test_a_histogram_without_values_has_no_distance() -> None:
+    full, empty = statistics_pb2.FeatureNameStatistics(), statistics_pb2.FeatureNameStatistics()
+    full.num_stats.histograms.append(histogram((0, 1, 5), (1, 2, 1)))
+    empty.num_stats.histograms.append(histogram((0, 1, 0), (1, 2, 0)))
+    assert measure_distance("JENSEN_SHANNON_DIVERGENCE", full, empty, 0) is None
+    assert measure_distance("JENSEN_SHANNON_DIVERGENCE", full, full, 0) == (0, None)
 
 
 def test_l_infinity_normalises_each_side_by_its_own_total() -> None:
