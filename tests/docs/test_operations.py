@@ -299,7 +299,7 @@ def test_rows_of_a_person_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     operator = Operator({"ENV": "staging"})
     said = operator.run("Delete a person's rows")
     assert [re.findall(r"elete[d]? (\d) rows", one) for one in said] == [["1"], ["1"], ["0"]]
-    assert "Would delete 1 rows" in operator.do("slipway requests delete --key customer=4712 --env $ENV --dry-run")
+    assert "Would delete 1 rows" in operator.do("slipway request-log delete --key customer=4712 --env $ENV --dry-run")
 
 
 class Channel(LoopbackServer):
