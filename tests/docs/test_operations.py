@@ -257,15 +257,14 @@ def test_backup_of_the_bucket_brings_all_versions_back(
     first, second = world.versions[:2]
     for number in (first, second):
         world.start(number)
-    loop = lines("Back up the bucket, and restore it")
-    folders = [line for line in loop if line.startswith("gcloud storage rsync --recursive gs://$BUCKET/")]
-    for line in folders:
-        operator.do(line)
-    for folder in ("models", "manifests"):
+    storage_server.put("home/requests/model=taxi/a.parquet", b"a person's")
+    title = "Back up the bucket, and restore it"
+    operator.run_one(title, "gcloud storage rsync --recursive --exclude")
+    assert not storage.exists(storage_server.uri("backup/requests"))
+    for folder in ("models", "manifests", "requests"):
         storage.delete_folder(storage_server.uri(f"home/{folder}"))
     assert world.store.models() == []
-    back = [line for line in loop if line not in folders]
-    *_, shown = [operator.do(line) for line in back]
+    *_, shown = operator.run(title, "gcloud storage rsync --recursive gs://$BUCKET-backup")
     assert status(world) == (second, second)
     assert f"production in the model store: {second}" in shown
     with world.cluster() as cluster:  # with the overlay that was restored, too
