@@ -81,6 +81,7 @@ NOT_RUN: dict[Reason, list[str]] = {
         "gcloud secrets versions add NAME",
         "slipway models release MODEL/VERSION",
         "slipway runs show nightly",
+        "slipway schedules delete NAME",
     ],
 }
 
