@@ -1,4 +1,4 @@
-# The image of every step of the pipeline, and of the commands `slipway run`, `slipway serve` and `slipway request-log`.
+# The image of every step of the pipeline, and of the commands `slipway run`, `slipway serve` and `slipway request-log run`.
 # docs/image.md says what is in it and how large it is. `make image` builds it; `--build-arg ACCELERATOR=gpu` for GPUs.
 
 # By digest, so that a build in a year starts from the same bytes. Dependabot moves it, and reads pins in FROM alone; by hand:

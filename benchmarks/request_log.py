@@ -57,9 +57,10 @@ def compare(model: Path, batch: int, seconds: float) -> Iterator[tuple[str, ...]
 
 @contextmanager
 def sidecar(upstream: Addresses, sink: str, sample: str) -> Iterator[tuple[Addresses, str]]:
-    """`slipway request-log` on free ports: its addresses and its page of metrics."""
+    """`slipway request-log run` on free ports: its addresses and its page of metrics."""
     command = [
-        str(BIN / "slipway"), "request-log", "--host=127.0.0.1", "--rest-port=0", "--grpc-port=0", "--metrics-port=0",
+        str(BIN / "slipway"), "request-log", "run",
+        "--host=127.0.0.1", "--rest-port=0", "--grpc-port=0", "--metrics-port=0",
         f"--upstream-rest={upstream['rest']}", f"--upstream-grpc={upstream['grpc']}",
         f"--sink={sink}", f"--sample={sample}", "--fields=*",
     ]  # fmt: skip

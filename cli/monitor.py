@@ -122,7 +122,7 @@ def evidently(
     log: Annotated[str | None, typer.Option(help="Log of requests; request_log of the settings by default.")] = None,
     env: options.Env = None,
 ) -> None:
-    """Write Evidently's drift page of one window, beside ours; an extra: pip install 'slipway[evidently]'."""
+    """Write Evidently's drift page of one window, beside ours; an extra: pip install --editable '.[evidently]'."""
     from slipway.monitoring.evidently_page import FILE, evidently_page
     from slipway.monitoring.history import watched_window
 

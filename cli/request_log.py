@@ -1,4 +1,4 @@
-"""`slipway request-log`: the request log as a sidecar of TensorFlow Serving."""
+"""`slipway request-log`: the log as a sidecar of TensorFlow Serving, and the deletion of its rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import typer
 
 from cli import options
 from cli.options import MAX_PORT, describe_fields, split_fields
-from cli.output import echo, print_log
+from cli.output import echo, print_json, print_log, print_table
+from slipway.errors import ConfigError
 
 if TYPE_CHECKING:
     from serving.request_log.sidecar import SidecarOptions
 
+app = typer.Typer(no_args_is_help=True)
 
-def request_log(
+
+@app.command()
+def run(
     sink: Annotated[str, typer.Option(help="Folder or gs:// URI for the Parquet files.")],
     upstream_rest: Annotated[str, typer.Option(help="TensorFlow Serving's REST address.")] = "127.0.0.1:8601",
     upstream_grpc: Annotated[str, typer.Option(help="TensorFlow Serving's gRPC address.")] = "127.0.0.1:8600",
@@ -52,3 +56,34 @@ def request_log(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
+
+
+@app.command()
+def delete(
+    key: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=VALUE", help="A logged feature, or request_id, and its value; all must fit."),
+    ],
+    model: Annotated[str | None, typer.Argument(help="Name of a model; all by default.")] = None,
+    log: Annotated[str | None, typer.Option(help="Log of requests; request_log of the settings by default.")] = None,
+    dry_run: options.DryRun = False,
+    env: options.Env = None,
+    as_json: options.Json = False,
+) -> None:
+    """Delete the rows of a key, as those of a person, from all files of the log. This cannot be undone."""
+    from delivery.environment import open_environment
+    from serving.request_log.deletion import delete_rows
+
+    wanted = dict(one.partition("=")[::2] for one in key)
+    if "" in wanted or "" in wanted.values() or len(wanted) < len(key):
+        raise typer.BadParameter(f"{' '.join(key)}: write NAME=VALUE, each name once", param_hint="--key")
+    where = log or open_environment(env).settings.request_log
+    if not where:
+        raise ConfigError("no log is named: give --log, or set request_log in settings/<environment>.yaml")
+    found = list(delete_rows(where, model, wanted, dry_run=dry_run))
+    rows = sum(one.rows for one in found)
+    if as_json:
+        print_json({"dry_run": dry_run, "rows": rows, "files": [one._asdict() for one in found]})
+        return
+    print_table(["file", "rows", "of"], [[one.file, f"{one.rows:,}", f"{one.of:,}"] for one in found])
+    echo(f"{'Would delete' if dry_run else 'Deleted'} {rows:,} rows of {len(found):,} files in {where}")

@@ -51,7 +51,7 @@ resource "google_storage_bucket" "home" {
     }
   }
 
-  # What `slipway requests delete` replaced, since it was to be forgotten.
+  # What `slipway request-log delete` replaced, since it was to be forgotten.
   lifecycle_rule {
     action {
       type = "Delete"

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 _given: ContextVar[dict[str, str]] = ContextVar("given")
 
 _COMMAND = re.compile(r"`(?P<command>slipway (?P<group>[a-z-]+)\b[^`]*)`")
-_WITHOUT_ENVIRONMENT = {"gate", "loop", "protoset", "request-log", "schema"}
+_WITHOUT_ENVIRONMENT = {"gate", "loop", "protoset", "schema"}
 _WITH_STORE = {"models"}
 _WITH_TARGET = {"compile", "explain", "report", "runs", "schedules", "submit"}
 

@@ -1,4 +1,4 @@
-"""Evidently's drift page of a window, for those who know it: `pip install 'slipway[evidently]'`. It decides nothing.
+"""Evidently's drift page of a window, for those who know it, by the extra `evidently`. It decides nothing.
 
 A sample of the window's requests beside one of the training rows. Types come from the schema: Evidently guesses them
 from each side by itself, and a column that looks different to it leaves the page without a word. What its drift preset
@@ -36,7 +36,7 @@ FILE = "evidently.html"
 SAMPLE_ROWS, SEED = 10_000, 0
 LESS_THAN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 MISSING_CHANGE = 0.01  # of the share of missing values, above which it is said
-INSTALL = "pip install 'slipway[evidently]'"
+INSTALL = "pip install --editable '.[evidently]'"
 
 Kind = Literal["number", "category"]
 

@@ -63,7 +63,7 @@ class Running:
 @contextmanager
 def running(served: Upstream, sink: Path | str, *options: str) -> Iterator[Running]:
     command = [
-        str(SLIPWAY), "request-log", "--host=127.0.0.1", "--rest-port=0", "--grpc-port=0", "--metrics-port=0",
+        str(SLIPWAY), "request-log", "run", "--host=127.0.0.1", "--rest-port=0", "--grpc-port=0", "--metrics-port=0",
         f"--upstream-rest={served.rest_address}", f"--upstream-grpc={served.grpc_address}", f"--sink={sink}", *options,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -160,17 +160,17 @@ def test_request_log_neither_loads_tensorflow_nor_starts_slowly(served: Upstream
 
 @pytest.mark.parametrize("flag", ["--rest-port", "--grpc-port", "--metrics-port"])
 def test_request_log_port_that_is_none_is_wrong_usage(tmp_path: Path, flag: str) -> None:
-    assert CliRunner().invoke(app, ["request-log", "--sink", str(tmp_path), flag, "65536"]).exit_code == 2
+    assert CliRunner().invoke(app, ["request-log", "run", "--sink", str(tmp_path), flag, "65536"]).exit_code == 2
 
 
 def test_request_log_sink_of_an_unknown_kind_is_refused() -> None:
     ports = ["--rest-port=0", "--grpc-port=0", "--metrics-port=0"]
-    result = CliRunner().invoke(app, ["request-log", "--sink=s3://bucket/log", *ports])
+    result = CliRunner().invoke(app, ["request-log", "run", "--sink=s3://bucket/log", *ports])
     assert isinstance(result.exception, StoreError)
     assert "s3:// is not supported" in str(result.exception)
 
 
 @pytest.mark.parametrize("sample", ["-0.1", "1.5"])
 def test_request_log_sample_out_of_range_is_refused(sample: str) -> None:
-    result = CliRunner().invoke(app, ["request-log", "--sink=log", f"--sample={sample}"])
+    result = CliRunner().invoke(app, ["request-log", "run", "--sink=log", f"--sample={sample}"])
     assert result.exit_code == 2

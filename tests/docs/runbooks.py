@@ -29,6 +29,13 @@ def lines(section: str) -> list[str]:
     return found
 
 
+def chosen(section: str, first: str = "", last: str = "") -> list[str]:
+    """Lines of a section, from the one that begins with `first` to that with `last`."""
+    found = lines(section)
+    found = found[_index(found, first) :]
+    return found[: _index(found, last) + 1] if last else found
+
+
 def _unrolled(line: str) -> Iterator[str]:
     loop = _LOOP.fullmatch(line)
     if not loop:
@@ -55,14 +62,11 @@ class Operator:
 
     def run(self, section: str, first: str = "", last: str = "") -> list[str]:
         """Runs the lines of a section, from the one that begins with `first` to that with `last`; what they print."""
-        chosen = lines(section)
-        start = _index(chosen, first)
-        end = start + _index(chosen[start:], last) if last else len(chosen) - 1
-        return [self.do(line) for line in chosen[start : end + 1]]
+        return [self.do(line) for line in chosen(section, first, last)]
 
     def run_one(self, section: str, start: str) -> str:
         """Runs the first line of a section that begins so; what it prints."""
-        return self.do(lines(section)[_index(lines(section), start)])
+        return self.do(chosen(section, start)[0])
 
     def do(self, line: str) -> str:
         """Runs one line, which must succeed."""
@@ -88,5 +92,5 @@ class Operator:
         return shell.stdout
 
 
-def _index(chosen: list[str], start: str) -> int:
-    return next(number for number, line in enumerate(chosen) if line.startswith(start))
+def _index(found: list[str], start: str) -> int:
+    return next(number for number, line in enumerate(found) if line.startswith(start))

@@ -14,7 +14,8 @@ from settings.load import PROJECT, load_settings
 from slipway.stores import storage
 from tests.cli.commands import slipway
 from tests.compiled.specs import tasks
-from tests.docs.pages import DOCS, shell_lines
+from tests.docs.guides import of_the_target
+from tests.docs.pages import DOCS
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.world import write_overlay
 from tests.fakes.vertex import FakeVertex
@@ -41,14 +42,11 @@ def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_page(target: str) -> dict[str, str]:
     """Runs a page's commands for its target, in the order of the page; what each printed."""
-    text = (PROJECT / "docs" / f"{target}.md").read_text(encoding="utf-8")
-    options = f"--target {target} --env staging"
-    lines = [line for line in shell_lines("slipway") if options in line and line in text]
     said = {}
-    for line in sorted(lines, key=text.index):
+    for line in of_the_target(target):
         result = slipway(*shlex.split(line)[1:])
         assert result.exit_code == 0, f"{line}: {result.output}"
-        said[line.replace(f" {options}", "")] = result.stdout
+        said[line.replace(f" --target {target} --env staging", "")] = result.stdout
     return said
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from serving.rollout.lease import STATE
 from slipway.errors import ClusterError, RolloutError, RolloutInconclusiveError, StoreError
 from slipway.stores import storage
 from slipway.stores.model_store import open_store
+from tests.docs.guides import copied
 from tests.docs.runbooks import PAGE, SECTIONS, Operator, lines
 from tests.fakes.gcloud import Gcloud
 from tests.fakes.kubeflow import FakeKubeflow
@@ -34,19 +34,6 @@ from tests.request_windows import write_requests
 kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here")
 ALONE = "Roll back with kubectl alone"
 STATE_OBJECT = "home/models/taxi/.state.json"
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The API server's, with its key: kubectl sends a token over TLS alone."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    path.write_text(made.stdout)
-    return path
 
 
 @pytest.fixture
@@ -68,7 +55,7 @@ def world(tmp_path: Path, remote_home: str, certificate: Path, monkeypatch: pyte
 @pytest.fixture
 def operator(world: World, storage_server: StorageServer, tmp_path: Path) -> Operator:
     names = {"ENV": "staging", "MODEL": "taxi", "NAMESPACE": NAMESPACE, "PROJECT": "p", "BUCKET": BUCKET}
-    return Operator(names, Gcloud(storage_server), tmp_path)
+    return Operator(names, Gcloud(storage_server, folder=tmp_path), tmp_path)
 
 
 def status(world: World) -> tuple[int | None, int | None]:
@@ -120,8 +107,11 @@ def test_rollback_with_kubectl_alone_and_both_are_brought_together(world: World,
     operator.names |= {"REVISION": revisions[good], "GOOD": str(good), "BAD": str(bad), "NEXT": str(later)}
     operator.run_one(ALONE, "kubectl --namespace $NAMESPACE rollout undo")
     deadline = time.monotonic() + 20
-    look, served = "kubectl --namespace $NAMESPACE get deployment", [str(good), "1", "1"]
-    while operator.run_one(ALONE, look).split()[-3:] != served:
+    while operator.run_one(ALONE, "kubectl --namespace $NAMESPACE get deployment").split()[-3:] != [
+        str(good),
+        "1",
+        "1",
+    ]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     rights = yaml.safe_load((PROJECT / "manifests/rollout-access/base/role.yaml").read_text())["rules"]
@@ -171,6 +161,22 @@ def test_pods_of_a_stuck_rollout_say_why_to_who_may_roll_out(
         assert time.monotonic() < deadline
         time.sleep(0.1)
     operator.run_one("A stuck rollout", "kubectl --namespace $NAMESPACE logs")
+
+
+@kubectl
+def test_stuck_rollout_whose_deployment_is_paused_is_resumed(world: World, operator: Operator) -> None:
+    world.start(world.versions[0])
+    world.api.objects.edit("Deployment", NAMESPACE, "taxi-serving", "ann", paused=True)
+    operator.do(copied("operations", "kubectl --namespace $NAMESPACE rollout resume"))
+    assert "paused" not in world.api.objects.get("Deployment", NAMESPACE, "taxi-serving")["spec"]
+
+
+def test_data_of_a_second_model_come_where_runs_read_them(
+    operator: Operator, storage_server: StorageServer, tmp_path: Path
+) -> None:
+    (tmp_path / "customers.csv").write_text("age,churned\n30,0\n")
+    operator.run_one("A second model", "gcloud storage cp customers.csv")
+    assert storage.read_bytes(storage_server.uri("home/data/churn/customers.csv")) == b"age,churned\n30,0\n"
 
 
 def test_stuck_rollout_whose_process_died_goes_on(world: World, operator: Operator) -> None:
@@ -227,6 +233,9 @@ def test_restore_of_the_state_brings_an_older_generation_back(
     assert status(world) == (second, second)
     assert "promote" in history
     assert f"production in the model store: {second}" in shown
+    operator.names["SERVING"] = str(second)
+    operator.do(copied("operations", 'slipway models promote $MODEL/SERVING --env $ENV --why "restored"'))
+    assert status(world) == (second, second)
     with world.cluster() as cluster:
         world.rollout(cluster).rollback("the way back is there")
     assert status(world) == (first, first)
@@ -257,15 +266,14 @@ def test_backup_of_the_bucket_brings_all_versions_back(
     first, second = world.versions[:2]
     for number in (first, second):
         world.start(number)
-    loop = lines("Back up the bucket, and restore it")
-    folders = [line for line in loop if line.startswith("gcloud storage rsync --recursive gs://$BUCKET/")]
-    for line in folders:
-        operator.do(line)
-    for folder in ("models", "manifests"):
+    storage_server.put("home/requests/model=taxi/a.parquet", b"a person's")
+    title = "Back up the bucket, and restore it"
+    operator.run_one(title, "gcloud storage rsync --recursive --exclude")
+    assert not storage.exists(storage_server.uri("backup/requests"))
+    for folder in ("models", "manifests", "requests"):
         storage.delete_folder(storage_server.uri(f"home/{folder}"))
     assert world.store.models() == []
-    back = [line for line in loop if line not in folders]
-    *_, shown = [operator.do(line) for line in back]
+    *_, shown = operator.run(title, "gcloud storage rsync --recursive gs://$BUCKET-backup")
     assert status(world) == (second, second)
     assert f"production in the model store: {second}" in shown
     with world.cluster() as cluster:  # with the overlay that was restored, too
@@ -289,6 +297,8 @@ def test_upgrade_of_tensorflow_serving_changes_the_server_and_no_version(
         f"tensorflow/serving@{digest}"
     }
     assert re.search(f"taxi +stable +{first} +1 of 1", shown)
+    if shutil.which("kubectl"):
+        assert digest in operator.do(copied("operations", "kubectl --namespace $NAMESPACE get pods --output yaml"))
 
 
 def test_rows_of_a_person_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +309,7 @@ def test_rows_of_a_person_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     operator = Operator({"ENV": "staging"})
     said = operator.run("Delete a person's rows")
     assert [re.findall(r"elete[d]? (\d) rows", one) for one in said] == [["1"], ["1"], ["0"]]
-    assert "Would delete 1 rows" in operator.do("slipway requests delete --key customer=4712 --env $ENV --dry-run")
+    assert "Would delete 1 rows" in operator.do("slipway request-log delete --key customer=4712 --env $ENV --dry-run")
 
 
 class Channel(LoopbackServer):

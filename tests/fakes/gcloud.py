@@ -1,6 +1,7 @@
 """`gcloud storage` and `gcloud secrets`, as docs/operations.md calls them, before the fakes of these services.
 
-The fake Cloud Storage keeps no older generations: a test gives them.
+It fails where gcloud does: what is not there is an error of `ls`, `cp`, `rm` and `rsync` alike (google-cloud-sdk 578,
+command_lib/storage/rsync_command_util.py). The fake Cloud Storage keeps no older generations: a test gives them.
 https://cloud.google.com/sdk/gcloud/reference/storage, https://cloud.google.com/sdk/gcloud/reference/secrets/versions
 """
 
@@ -14,7 +15,7 @@ from slipway.stores import storage
 from tests.fakes.secret_manager import SecretManager
 from tests.fakes.storage_server import BUCKET, StorageServer
 
-_URL = re.compile(rf"gs://({BUCKET}(?:-backup)?)/([^#]+)(?:#(\d+))?")
+_URL = re.compile(rf"gs://({BUCKET}(?:-backup)?)(?:/([^#]+))?(?:#(\d+))?")
 
 
 @dataclass
@@ -39,17 +40,29 @@ class Gcloud:
             case ["storage", "ls", "--all-versions", url]:
                 path, _ = self._path(url)
                 numbers = [*self.generations.get(path, {}), *([99] if storage.exists(self.server.uri(path)) else [])]
-                assert numbers, f"ERROR: (gcloud.storage.ls) One or more URLs matched no objects: {url}"
+                assert numbers, "ERROR: (gcloud.storage.ls) One or more URLs matched no objects."
                 return "\n".join(f"{url}#{number}" for number in sorted(numbers))
-            case ["storage", "cp", source, target]:
+            case ["storage", "cp", source, target] if source.startswith("gs://"):
                 path, number = self._path(source)
-                storage.write_bytes(self.server.uri(self._path(target)[0]), self.generations[path][number])
+                found = self.generations.get(path, {})
+                assert number in found, f"ERROR: (gcloud.storage.cp) The following URLs matched no objects: {source}"
+                storage.write_bytes(self.server.uri(self._path(target)[0]), found[number])
+                return ""
+            case ["storage", "cp", source, target]:
+                storage.write_bytes(self.server.uri(self._path(target)[0]), (self.folder / source).read_bytes())
                 return ""
             case ["storage", "rm", url]:
-                self.server.delete(self._path(url)[0])
+                path, _ = self._path(url)
+                there = storage.exists(self.server.uri(path))
+                assert there, f"ERROR: (gcloud.storage.rm) The following URLs matched no objects: {url}"
+                self.server.delete(path)
                 return ""
-            case ["storage", "rsync", "--recursive", source, target]:
-                for file in storage.list_files(self.server.uri(self._path(source)[0])):
+            case ["storage", "rsync", "--recursive", *options, source, target]:
+                [left_out] = [one.removeprefix("--exclude=") for one in options] or ["$^"]
+                files = list(storage.list_files(self.server.uri(self._path(source)[0])))
+                where = f"ERROR: (gcloud.storage.rsync) Did not find existing container at: {source}"
+                assert files or source == f"gs://{BUCKET}-backup", where
+                for file in [file for file in files if not re.match(left_out, file.name)]:
                     content = storage.read_bytes(file.uri)
                     storage.write_bytes(storage.join(self.server.uri(self._path(target)[0]), file.name), content)
                 return ""
@@ -68,4 +81,5 @@ class Gcloud:
         found = _URL.fullmatch(url)
         assert found, f"no URL of an object: {url}"
         bucket, path, number = found.groups()
-        return (f"backup/{path}" if bucket.endswith("-backup") else f"home/{path}"), int(number or 0)
+        root = "backup" if bucket.endswith("-backup") else "home"
+        return f"{root}/{path}" if path else root, int(number or 0)

@@ -165,6 +165,9 @@ class Objects:
             gone = self.get(kind, namespace, name)
             del self._stored[kind, namespace, name]
             self._owners.pop((kind, namespace, name), None)
+            if kind == "Namespace":
+                for each in [key for key in self._stored if key[1] == name]:
+                    self.delete(*each)
             self.version += 1
             return gone
 
@@ -198,7 +201,9 @@ class Objects:
 
 
 def validate(each: Object, code: int) -> None:
-    """Refuses unknown fields and wrong types, as field validation Strict does."""
+    """Refuses unknown fields and wrong types, as field validation Strict does; of Kubernetes' own kinds."""
+    if each["apiVersion"].startswith("monitoring.coreos.com/"):
+        return
     spec = {key: value for key, value in each.items() if key != "metadata"}
     fingerprint = json.dumps([spec, {**each["metadata"], "resourceVersion": "", "uid": ""}], sort_keys=True)
     if fingerprint in _VALID:

@@ -1,8 +1,12 @@
-"""The patches that kubectl sends: JSON Patch (RFC 6902) of `rollout undo`, merge patch (RFC 7386) of `annotate`."""
+"""The patches that kubectl sends: JSON Patch (RFC 6902) of `rollout undo`, merge patch (RFC 7386) of `annotate`.
+
+A strategic merge patch, as of `rollout restart`, differs from the latter in lists alone, and none is taken here.
+"""
 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +41,13 @@ def merge_patch(live: Any, patch: Any) -> Any:
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def strategic_merge_patch(live: Any, patch: Any) -> Any:
+    assert "[" not in json.dumps(patch), patch
+    return merge_patch(live, patch)
+
+
 PATCHES: dict[str, Callable[[Any, Any], Any]] = {
     "application/json-patch+json": json_patch,
     "application/merge-patch+json": merge_patch,
+    "application/strategic-merge-patch+json": strategic_merge_patch,
 }

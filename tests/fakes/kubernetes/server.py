@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import ssl
@@ -38,12 +39,16 @@ RESOURCES = {
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
+    "roles": ("rbac.authorization.k8s.io/v1", "Role"),
+    "rolebindings": ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    "prometheusrules": ("monitoring.coreos.com/v1", "PrometheusRule"),
+    "namespaces": ("v1", "Namespace"),  # the one kind that is in no namespace
 }
 _PATH = re.compile(
-    r"/(?:api/v1|apis/(?P<group>[^/]+/[^/]+))/namespaces/(?P<namespace>[^/]+)/(?P<resource>[a-z]+)"
-    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>log|proxy)(?P<rest>/.*)?)?)?"
+    r"/(?:api/v1|apis/(?P<group>[^/]+/[^/]+))/(?:namespaces/(?P<namespace>[^/]+)/)?(?P<resource>[a-z]+)"
+    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>log|proxy|token)(?P<rest>/.*)?)?)?"
 )
-_DISCOVERY = re.compile(r"/version|/apis?|/api/v1|/apis/[^/]+/[^/]+")
+_DISCOVERY = re.compile(r"/version|/apis?|/api/v1|/apis/[^/]+/[^/]+|/openapi/v3(/.*)?")
 
 
 class _Server(ThreadingHTTPServer):
@@ -199,7 +204,7 @@ class KubernetesApi:
             return refusal.code, refusal.body()
 
     def _resource(self, method: str, found: Any, query: dict[str, str], body: bytes, headers: Any) -> tuple[int, bytes]:
-        namespace, resource, name, sub = found["namespace"], found["resource"], found["name"], found["sub"]
+        namespace, resource, name, sub = found["namespace"] or "", found["resource"], found["name"], found["sub"]
         kind = RESOURCES[resource][1]
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
         verb = "list" if verb == "get" and not name else verb
@@ -209,9 +214,17 @@ class KubernetesApi:
         if sub == "log":
             self.objects.get("Pod", namespace, name)
             return 200, self.controller.crash.log.encode()
+        if sub == "token":  # TokenRequest: staging/src/k8s.io/api/authentication/v1/types.go
+            self.objects.get("ServiceAccount", namespace, name)
+            status = {"token": base64.b64encode(body).decode(), "expirationTimestamp": None}  # the body is protobuf
+            version = "authentication.k8s.io/v1"
+            return 201, json.dumps({"kind": "TokenRequest", "apiVersion": version, "status": status}).encode()
         if verb == "list":
             wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
             items = self.objects.list(kind, namespace, wanted)
+            field, _, value = query.get("fieldSelector", "").partition("=")
+            assert field in ("", "metadata.name"), field
+            items = [one for one in items if not field or one["metadata"]["name"] == value]
             answer: Object = {
                 "kind": f"{kind}List",
                 "apiVersion": RESOURCES[resource][0],
@@ -332,15 +345,24 @@ class KubernetesApi:
 
 def _address(path: str) -> re.Match[str]:
     found = _PATH.fullmatch(path)
-    if not found or RESOURCES.get(found["resource"], ("",))[0] != (found["group"] or "v1"):
+    if (
+        not found
+        or RESOURCES.get(found["resource"], ("",))[0] != (found["group"] or "v1")
+        or (found["resource"] == "namespaces") == bool(found["namespace"])
+    ):
         raise RefusalError(404, "NotFound", "the server could not find the requested resource")
     return found
 
 
 def _check_names(sent: Object, kind: str, namespace: str, name: str | None) -> None:
     metadata = sent.get("metadata", {})
-    metadata.setdefault("namespace", namespace)
-    if sent.get("kind") != kind or metadata["namespace"] != namespace or (name and metadata.get("name") != name):
+    if namespace:
+        metadata.setdefault("namespace", namespace)
+    if (
+        sent.get("kind") != kind
+        or metadata.get("namespace", "") != namespace
+        or (name and metadata.get("name") != name)
+    ):
         raise RefusalError(400, "BadRequest", "the name, namespace or kind of the object does not match the URL")
 
 
@@ -356,12 +378,14 @@ def _discover(path: str) -> Object:
             entry = {"groupVersion": one, "version": one.partition("/")[2]}
             groups.append({"name": one.partition("/")[0], "versions": [entry], "preferredVersion": entry})
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    if path.startswith("/openapi/v3"):
+        return _openapi(path.removeprefix("/openapi/v3").lstrip("/"))
     version = path.removeprefix("/apis/").removeprefix("/api/")
     resources = [
         {
             "name": name,
             "singularName": "",
-            "namespaced": True,
+            "namespaced": name != "namespaces",
             "kind": kind,
             "verbs": ["get", "list", "create", "update", "patch", "delete"],
         }
@@ -371,3 +395,21 @@ def _discover(path: str) -> Object:
     if not resources:
         raise RefusalError(404, "NotFound", "the server could not find the requested resource")
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+
+
+def _openapi(version: str) -> Object:
+    """What kubectl asks before it creates: that this server validates (`QueryParamVerifierV3` of cli-runtime)."""
+    groups = {f"{'apis' if '/' in one else 'api'}/{one}": one for one, _ in RESOURCES.values()}
+    if not version:
+        return {"paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}"} for name in groups}}
+    group, _, number = groups[version].rpartition("/")
+    paths = {}
+    for resource, (its_version, kind) in RESOURCES.items():
+        if its_version == groups[version]:
+            patch = {
+                "parameters": [{"name": "fieldValidation", "in": "query"}],
+                "responses": {},
+                "x-kubernetes-group-version-kind": {"group": group, "version": number, "kind": kind},
+            }
+            paths[f"/{version}/{resource}/{{name}}"] = {"patch": patch}
+    return {"openapi": "3.0.0", "info": {"title": "fake", "version": number}, "paths": paths}

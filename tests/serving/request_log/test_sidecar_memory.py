@@ -47,7 +47,7 @@ class Process:
 
 @contextmanager
 def process(served: Upstream, sink: Path) -> Iterator[Process]:
-    command = [str(Path(sys.executable).parent / "slipway"), "request-log", "--sink", str(sink)]
+    command = [str(Path(sys.executable).parent / "slipway"), "request-log", "run", "--sink", str(sink)]
     command += ["--host", "127.0.0.1", "--rest-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
     command += ["--upstream-rest", served.rest_address, "--upstream-grpc", served.grpc_address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
