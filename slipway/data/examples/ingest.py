@@ -122,7 +122,7 @@ def _write(
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             if isinstance(config.split, ColumnSplit):
                 spelt.update(labelled.column(SPELT).to_pylist())
-            splits = assign_splits(labelled, config.split, query.data_columns)
+            splits = assign_splits(labelled, config.split, query.own_columns)
             examples = labelled.select(query.example_columns)
             examples = examples.cast(with_shapes(examples.schema, shapes))
             if not writers:
