@@ -24,11 +24,11 @@ from pydantic import Field
 from slipway.errors import ConfigError
 from slipway.module_api import Ingestion
 from slipway.module_api.base import Strict
-from slipway.module_api.features import MaxAge
+from slipway.module_api.features import VIEW_NAME, MaxAge
 from slipway.strict_yaml import did_you_mean, parse_yaml
 
 FOLDER = "features"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}/[a-z][a-z0-9_]{0,62}\.sql")
+_FILE = re.compile(rf"{VIEW_NAME}\.sql")
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -65,7 +65,7 @@ def read_views(project: Path) -> Iterator[View]:
     root = project / FOLDER
     for path in sorted(root.rglob("*.sql")):
         name = path.relative_to(root).as_posix()
-        if not _NAME.fullmatch(name):
+        if not _FILE.fullmatch(name):
             raise ConfigError(f"{path}: a view is {root}/<entity>/<view>.sql, in lower-case letters, digits and _")
         yield read_view(project, name.removesuffix(".sql"))
 
@@ -76,6 +76,8 @@ def read_view(project: Path, name: str) -> View:
     Raises:
         ConfigError: there is none, or its header is wrong; the message has the line.
     """
+    if not _FILE.fullmatch(f"{name}.sql"):
+        raise ConfigError(f"{name!r} is no name of a shared feature: it is <entity>/<view>, as driver/daily")
     path = project / FOLDER / f"{name}.sql"
     if not path.is_file():
         known = [found.relative_to(project / FOLDER).as_posix()[:-4] for found in (project / FOLDER).rglob("*.sql")]

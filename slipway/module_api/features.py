@@ -24,7 +24,7 @@ def _checked_age(age: str) -> str:
 
 
 MaxAge = Annotated[str, AfterValidator(_checked_age)]
-ViewName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}/[a-z][a-z0-9_]{0,62}$")]
+VIEW_NAME = r"[a-z][a-z0-9_]{0,62}/[a-z][a-z0-9_]{0,62}"  # <entity>/<view>
 
 
 class JoinedView(Strict):
@@ -36,7 +36,7 @@ class JoinedView(Strict):
     the same name. With a `prefix` the columns get other names: so a view may be joined twice, by different keys.
     """
 
-    view: ViewName
+    view: Annotated[str, Field(pattern=f"^{VIEW_NAME}$")]
     columns: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
     on: dict[str, str] = Field(default_factory=dict)
     max_age: MaxAge | None = None

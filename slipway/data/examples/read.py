@@ -52,7 +52,7 @@ from slipway.data.examples.source import DATA, Format, JoinedSource, Source, Sou
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.data.examples.typed_rows import TypedRows
 from slipway.data.examples.view_join import in_table, join_views
-from slipway.data.examples.view_rows import write_view
+from slipway.data.examples.view_rows import open_view, write_view
 from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, UnusableColumnsError
 from slipway.module_api import Ingestion
@@ -131,12 +131,20 @@ def open_source(
     typed = _open_rows(connection, source, schema, ingestion, quarantine, scratch, careful=careful)
     if not source.features:
         return typed
-    views = [(one.join, _view_rows(one, scratch / f"view-{number}")) for number, one in enumerate(source.features)]
+    views = [
+        (one.join, read_view_rows(one, scratch / f"view-{number}")[0]) for number, one in enumerate(source.features)
+    ]
     return join_views(connection, typed, views, source.uri)
 
 
-def _view_rows(joined: JoinedSource, scratch: Path) -> Path:
-    """The rows of a shared feature view as a file, computed from its data in a database of its own."""
+def read_view_rows(joined: JoinedSource, scratch: Path) -> tuple[Path, dict[str, str]]:
+    """The rows of a shared feature view, as `write_view` writes them, and the types of all columns of its SELECT.
+
+    They are computed from its data, in a database of their own.
+
+    Raises:
+        DataError: the data cannot be read, or not every row of them, or the view is not right.
+    """
     scratch.mkdir()
     quarantine = Quarantine(scratch / QUARANTINE)
     # Text files hold times, too; what `data` is to a SELECT has a type.
@@ -146,7 +154,8 @@ def _view_rows(joined: JoinedSource, scratch: Path) -> Path:
             typed = _open_rows(connection, joined.source, None, ingestion, quarantine, scratch, careful=True)
             typed = in_table(connection, typed)
             _refuse_bad(connection, typed, quarantine, joined.source.uri)
-            return write_view(connection, typed, joined, scratch)
+            types = open_view(connection, typed, joined, scratch)
+            return write_view(connection, joined.join, types, scratch), types
         except (DataError, duckdb.Error) as error:
             raise DataError(f"features/{joined.join.view}.sql: {error}") from error
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from slipway.data.database import identifier, literal
 from slipway.data.examples.column_types import Conversion
-from slipway.data.examples.columns import no_such_column
+from slipway.data.examples.columns import collides, no_such_column
 from slipway.data.examples.row_times import check_format, moment, time_value
 from slipway.data.examples.rows import BATCH, FILE, LINE, RawRows, UnsoundRowsError, describe
 from slipway.data.examples.view_rows import KEY, KNOWN
@@ -101,10 +101,7 @@ def _check_columns(join: Join, columns: list[str], name: str) -> None:
     own = {column.lower() for column in columns}
     for column in join.columns.values():
         if column.lower() in own:
-            raise DataError(
-                f"{join.view} brings a column {column!r}, and {name} has one already; give the view a prefix in "
-                "features of module.yaml, or leave the data's own out with ingestion.ignore"
-            )
+            raise DataError(collides(column, join.view, name))
 
 
 def _row_time(

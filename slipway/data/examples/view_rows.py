@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -25,32 +27,42 @@ KNOWN, KEY = "__slipway_known", "__slipway_key_"  # the view's time, in microsec
 _VIEW = "__slipway_view"
 _BATCH_ROWS = 65_536
 _SHOWN = 3
+_CLOCKS = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")  # without parentheses
 
 
-def write_view(connection: duckdb.DuckDBPyConnection, typed: TypedRows, joined: JoinedSource, scratch: Path) -> Path:
-    """Writes the rows of a view as Parquet: `KEY` columns, `KNOWN`, and the joined columns under their new names.
+def open_view(
+    connection: duckdb.DuckDBPyConnection, typed: TypedRows, joined: JoinedSource, scratch: Path
+) -> dict[str, str]:
+    """The types of the columns of a view's SELECT; from here on the database reads nothing but the view's data.
+
+    Raises:
+        DataError: the SELECT is none, or a column is missing or of a type that cannot be used.
+    """
+    columns = ", ".join(_columns(typed))
+    connection.execute(f"CREATE TEMP VIEW {DATA} AS SELECT {columns} FROM {typed.rows.relation}")  # noqa: S608
+    _lock(connection, joined, scratch)
+    _check_statement(connection, joined.join.sql)
+    _check_repeatable(connection, joined.join.sql)
+    types = describe(connection, f"(\n{joined.join.sql}\n)")
+    _check_columns(joined.join, types)
+    return types
+
+
+def write_view(connection: duckdb.DuckDBPyConnection, join: Join, types: dict[str, str], scratch: Path) -> Path:
+    """Writes the rows of an opened view as Parquet: `KEY` columns, `KNOWN`, and the joined columns by their new names.
 
     A row without a key or a time fits no row, and is left out.
 
     Raises:
-        DataError: the SELECT is none, a column is missing or of a type that cannot be used, or rows have the same keys
-            and time.
+        DataError: rows have the same keys and time, or a column's type cannot be used.
     """
-    join = joined.join
-    columns = ", ".join(_columns(typed))
-    connection.execute(f"CREATE TEMP VIEW {DATA} AS SELECT {columns} FROM {typed.rows.relation}")  # noqa: S608
-    _lock(connection, joined, scratch)
-    _check_statement(connection, join.sql)
-    query = f"(\n{join.sql}\n)"
-    types = describe(connection, query)
-    _check_columns(join, types)
     keys = [f"{convert(key, types[key], None).value} AS {KEY}{number}" for number, key in enumerate(join.keys)]
     values = [f"{convert(one, types[one], None).value} AS {identifier(name)}" for one, name in join.columns.items()]
     known = f"epoch_us(CAST({identifier(join.time)} AS TIMESTAMPTZ)) AS {KNOWN}"
     there = " AND ".join(f"{KEY}{number} IS NOT NULL" for number in range(len(keys)))
     connection.execute(
-        f"CREATE TEMP TABLE {_VIEW} AS SELECT * FROM (SELECT {', '.join([*keys, known, *values])} FROM {query}) "  # noqa: S608
-        f"WHERE {KNOWN} IS NOT NULL AND {there}"
+        f"CREATE TEMP TABLE {_VIEW} AS SELECT * FROM "  # noqa: S608
+        f"(SELECT {', '.join([*keys, known, *values])} FROM (\n{join.sql}\n)) WHERE {KNOWN} IS NOT NULL AND {there}"
     )
     _check_unique(connection, join)
     path = scratch / "rows.parquet"
@@ -71,7 +83,7 @@ def _columns(typed: TypedRows) -> list[str]:
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, joined: JoinedSource, scratch: Path) -> None:
-    """From here on the database reads the view's data alone: no other file, no address, no extension."""
+    """Forbids the database all other files, addresses and extensions."""
     files = [file.uri for file in joined.source.files if not storage.is_remote(file.uri)]
     paths = ", ".join(literal(str(storage.local_path(file))) for file in files)
     connection.execute(f"SET allowed_paths = [{paths}]")
@@ -84,6 +96,29 @@ def _check_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     statements = connection.extract_statements(sql)
     if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
         raise DataError(f"it holds {len(statements)} statements, or one that is no SELECT; a view is one SELECT")
+
+
+def _check_repeatable(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuses what answers otherwise on each run: a cached step would keep the answer of the first."""
+    found = connection.execute(
+        "SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    ).fetchall()
+    (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0]
+    if moving := set(_called(json.loads(parsed))) & {*_CLOCKS, "USING SAMPLE", *(name for (name,) in found)}:
+        raise DataError(
+            f"it uses {', '.join(sorted(moving))}, which answers otherwise on each run; compute from the data alone: a "
+            "module's rows get what was known at their time, whatever the day"
+        )
+
+
+def _called(node: Any) -> Iterator[str]:
+    """The functions, and the columns that may be one, in a statement that DuckDB parsed."""
+    if isinstance(node, dict):
+        yield from ([node["function_name"].lower()] if "function_name" in node else ())
+        yield from (name.lower() for name in node.get("column_names", ()) if name.lower() in _CLOCKS)
+        yield from (["USING SAMPLE"] if node.get("sample") else ())
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _called(value)
 
 
 def _check_columns(join: Join, types: dict[str, str]) -> None:
