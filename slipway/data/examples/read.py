@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
 from slipway.data.examples.bigquery import bigquery_rows, is_bigquery
+from slipway.data.examples.bigquery_join import fits, with_joins
 from slipway.data.examples.column_types import (
     CSV_TEXT,
     Conversion,
@@ -128,7 +129,11 @@ def open_source(
             be joined.
         UnsoundRowsError: the CSV files have to be read carefully.
     """
-    typed = _open_rows(connection, source, schema, ingestion, quarantine, scratch, careful=careful)
+    in_bigquery = bool(source.features) and fits(source)
+    rows = with_joins(source) if in_bigquery else source
+    typed = _open_rows(connection, rows, schema, ingestion, quarantine, scratch, careful=careful)
+    if in_bigquery:
+        return replace(typed, joined=tuple(name for one in source.features for name in one.join.columns.values()))
     if not source.features:
         return typed
     views = [

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+from slipway.data.examples.bigquery_join import view_query
 from slipway.data.examples.source import Join, JoinedSource, Source, digest_of, locate, parts_of
 from slipway.data.feature_views import View, read_view
-from slipway.errors import ConfigError, DataError
+from slipway.errors import ConfigError
 from slipway.module_api import JoinedView, ModuleConfig
 from slipway.module_api.features import seconds_of
 
@@ -34,7 +35,8 @@ def resolve_join(join: Join) -> JoinedSource:
     """A view with its data; of these all spans are read."""
     given_by = f"data in features/{join.view}.sql"
     if is_bigquery(join.data):
-        raise DataError(f"{given_by} is {join.data}")
+        source = locate_in_bigquery(given_by, query=view_query(join))
+        return JoinedSource(join=join.model_copy(update={"sql": "SELECT * FROM data"}), source=source)
     return JoinedSource(join=join, source=locate(join.data, ALL_SPANS, given_by))
 
 

@@ -37,3 +37,14 @@ def ingest_joined(project: Path, data: str, *views: dict[str, Any], **ingestion:
     """The examples of rows that have `id` and `y`."""
     source = joined(project, data, *views, **ingestion)
     return ingest(source, project / "examples", **ingestion)
+
+
+def as_of(facts: dict[tuple[Any, Any], Any], key: Any, time: Any, max_age: int | None) -> Any:
+    """The value that a row should get, as plainly as it can be said."""
+    newest = None
+    for (its, known), value in facts.items():
+        if None in (its, known, key, time) or its != key or known > time:
+            continue
+        if (max_age is None or time - known <= max_age) and (newest is None or known > newest[0]):
+            newest = (known, value)
+    return newest[1] if newest else None

@@ -15,24 +15,13 @@ from hypothesis import strategies as st
 
 from slipway.data.examples.dataset import SPLITS, open_split
 from tests.slipway.data.examples.ingesting import ingest
-from tests.slipway.data.examples.joining import VIEW, ingest_joined, joined, write_view
+from tests.slipway.data.examples.joining import VIEW, as_of, ingest_joined, joined, write_view
 from tests.slipway.data.examples.row_files import WRITERS
 
 # Few keys and times, so that ties, gaps and rows without any feature are frequent.
 KEY, TIME = st.none() | st.integers(0, 3), st.none() | st.integers(0, 12)
 ROWS = st.lists(st.tuples(KEY, TIME), min_size=1, max_size=60)
 FACTS = st.dictionaries(st.tuples(KEY, TIME), st.none() | st.integers(0, 99), max_size=40)
-
-
-def _as_of(facts: dict[tuple[Any, Any], Any], key: Any, time: Any, max_age: int | None) -> Any:
-    """The value that a row should get, as plainly as it can be said."""
-    newest = None
-    for (its, known), value in facts.items():
-        if None in (its, known, key, time) or its != key or known > time:
-            continue
-        if (max_age is None or time - known <= max_age) and (newest is None or known > newest[0]):
-            newest = (known, value)
-    return newest[1] if newest else None
 
 
 @given(ROWS, FACTS, st.none() | st.integers(0, 12))
@@ -49,7 +38,7 @@ def test_join_gives_what_a_plain_loop_gives(
         age = {} if max_age is None else {"max_age": f"{max_age}s"}
         ingested = ingest_joined(project, "rows.parquet", {"view": VIEW, "columns": ["trips"], **age})
         assert ingested.column("id") == list(range(len(rows)))
-        assert ingested.column("trips") == [_as_of(facts, *row, max_age) for row in rows]
+        assert ingested.column("trips") == [as_of(facts, *row, max_age) for row in rows]
 
 
 def _write(path: Path, rows: list[tuple[Any, ...]], names: tuple[str, ...]) -> None:
@@ -86,5 +75,5 @@ def test_join_of_rows_that_python_reads(tmp_path: Path, form: str) -> None:
     WRITERS[form](tmp_path / f"rows{form}", rows)
     _write(tmp_path / "facts.parquet", [(0, 0, 1), (0, 10_000, 2), (1, 15_000, 3)], ("driver", "known", "trips"))
     write_view(tmp_path)
-    expected = [_as_of({(0, 0): 1, (0, 10_000): 2, (1, 15_000): 3}, n % 3, n, None) for n in range(20_000)]
+    expected = [as_of({(0, 0): 1, (0, 10_000): 2, (1, 15_000): 3}, n % 3, n, None) for n in range(20_000)]
     assert ingest_joined(tmp_path, f"rows{form}").column("trips") == expected
