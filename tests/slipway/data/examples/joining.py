@@ -8,7 +8,7 @@ from typing import Any
 from slipway.data.examples.resolve import joins_of, resolve
 from slipway.data.examples.source import Source
 from slipway.module_api import ModuleConfig
-from tests.slipway.data.examples.ingesting import Ingested, ingest
+from tests.slipway.data.examples.ingesting import HASH, Ingested, ingest
 
 VIEW = "driver/daily"
 SQL = "SELECT driver, known, trips FROM data"
@@ -24,13 +24,16 @@ def write_view(project: Path, sql: str = SQL, *, name: str = VIEW, **header: Any
     return path
 
 
-def joined(project: Path, data: str, *views: dict[str, Any], window: int = 1, **ingestion: Any) -> Source:
+def joined(
+    project: Path, data: str, *views: dict[str, Any], split: dict[str, Any] | None = None, **ingestion: Any
+) -> Source:
     """What a run on data of the project reads, with views joined to it; `trips` of the one view, if none is given."""
     config = ModuleConfig.model_validate({
         "contract": 1, "task": "binary", "label": {"column": "y"},
-        "features": views or [{"view": VIEW, "columns": ["trips"]}], "ingestion": {"event_time": "at", **ingestion},
+        "split": split or HASH, "features": views or [{"view": VIEW, "columns": ["trips"]}],
+        "ingestion": {"event_time": "at", **ingestion},
     })  # fmt: skip
-    return resolve(str(project / data), window, joins_of(config, project))
+    return resolve(str(project / data), 1, joins_of(config, project))
 
 
 def ingest_joined(project: Path, data: str, *views: dict[str, Any], **ingestion: Any) -> Ingested:

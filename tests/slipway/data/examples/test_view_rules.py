@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from slipway.data.examples.source import read_source, write_source
+from slipway.data.validation.leaks import find_leaks
 from slipway.errors import ConfigError, DataError
+from tests.slipway.data.examples.ingesting import ingest
 from tests.slipway.data.examples.joining import VIEW, ingest_joined, joined, write_view
 
 HEADER = "id,y,driver,at\n"
@@ -267,3 +269,18 @@ def test_view_without_a_select_is_refused(project: Path) -> None:
     write_view(project, "", data="facts.csv")
     with pytest.raises(ConfigError, match="no SELECT below"):
         _trips(project, "a,2024-01-05")
+
+
+def test_feature_that_gives_the_label_away_is_told_as_a_leak(project: Path) -> None:
+    write_view(project, "SELECT driver, known, trips % 2 AS trips FROM data", data="facts.csv")
+    facts = "".join(f"{number},2024-01-01T00:00:00Z,{number % 2}\n" for number in range(400))
+    (project / "facts.csv").write_text(f"driver,known,trips\n{facts}")
+    _trips(project, *(f"{number},2024-01-05" for number in range(400)))
+    assert [leak.columns for leak in find_leaks(project / "examples", "y", ["trips"])] == [("trips",)]
+
+
+def test_join_of_a_split_by_time_takes_its_column(project: Path) -> None:
+    (project / "rows.csv").write_text(f"{HEADER}0,0,a,2024-01-01\n1,1,a,2024-01-05\n")
+    split = {"method": "time", "column": "at", "eval_from": "2024-01-03"}
+    source = joined(project, "rows.csv", split=split, event_time=None)
+    assert ingest(source, project / "examples", split=split).table("eval")["trips"].to_pylist() == [2]
