@@ -64,7 +64,8 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 ROWS_MEMORY = "200MB"
-VIEW_MEMORY, THREADS = "400MB", min(os.cpu_count() or 1, 4)
+MEMORY_LIMIT = "400MB"
+THREADS = min(os.cpu_count() or 1, 4)
 ROW_NUMBER = "file_row_number"
 HEADER_BYTES = 1 << 20
 MOST_REMOTE_HEADERS = 20  # each takes two requests
@@ -154,7 +155,7 @@ def read_view_rows(joined: JoinedSource, scratch: Path) -> tuple[Path, dict[str,
     quarantine = Quarantine(scratch / QUARANTINE)
     # Text files hold times, too; what `data` is to a SELECT has a type.
     ingestion = joined.join.ingestion.model_copy(update={"times": "seconds"})
-    with closing(quarantine), connect(f"{scratch}/duckdb", memory_limit=VIEW_MEMORY, threads=THREADS) as connection:
+    with closing(quarantine), connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=THREADS) as connection:
         try:
             typed = _open_rows(connection, joined.source, None, ingestion, quarantine, scratch, careful=True)
             typed = in_table(connection, typed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 from slipway.data.examples.source import read_source, write_source
 from slipway.data.validation.leaks import find_leaks
 from slipway.errors import ConfigError, DataError
+from slipway.stores import storage
+from tests.fakes.fault_proxy import FaultProxy
 from tests.slipway.data.examples.ingesting import ingest
 from tests.slipway.data.examples.joining import VIEW, ingest_joined, joined, write_view
 
@@ -284,3 +288,33 @@ def test_join_of_a_split_by_time_takes_its_column(project: Path) -> None:
     split = {"method": "time", "column": "at", "eval_from": "2024-01-03"}
     source = joined(project, "rows.csv", split=split, event_time=None)
     assert ingest(source, project / "examples", split=split).table("eval")["trips"].to_pylist() == [2]
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["facts.csv.gz", "link.csv", "../outside/facts.csv", "odd [1] 'x'.csv", "day=*/facts.csv", "{SPAN}/facts.csv"],
+)
+def test_view_data_may_lie_anywhere(project: Path, data: str) -> None:
+    """Its database reads these files and no others."""
+    text = FACTS.encode()
+    name = {"day=*/facts.csv": "day=1/facts.csv", "link.csv": "facts.csv"}.get(data, data)
+    (project / name).parent.mkdir(exist_ok=True)
+    (project / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    if data == "link.csv":
+        (project / data).symlink_to(project / "facts.csv")
+    write_view(project, data=json.dumps(data))
+    assert _trips(project, "a,2024-01-05") == [2]
+
+
+def test_view_of_all_spans(project: Path) -> None:
+    for span, value in ((1, 5), (2, 6)):
+        (project / str(span)).mkdir()
+        (project / str(span) / "facts.csv").write_text(f"driver,known,trips\na,2024-01-0{span}T00:00:00Z,{value}\n")
+    write_view(project, data="'{SPAN}/facts.csv'")
+    assert _trips(project, "a,2024-01-01", "a,2024-01-02") == [5, 6]
+
+
+def test_view_data_in_a_bucket(project: Path, fault_proxy: FaultProxy) -> None:
+    storage.write_text(fault_proxy.uri("facts.csv"), FACTS)
+    write_view(project, data=json.dumps(fault_proxy.uri("facts.csv")))
+    assert _trips(project, "a,2024-01-05") == [2]
