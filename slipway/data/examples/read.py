@@ -140,7 +140,7 @@ def open_source(
     views = [
         (one.join, read_view_rows(one, scratch / f"view-{number}")[0]) for number, one in enumerate(source.features)
     ]
-    return join_views(connection, typed, views, source.uri)
+    return join_views(connection, typed, views, curated_forms(schema), source.uri)
 
 
 def read_view_rows(joined: JoinedSource, scratch: Path) -> tuple[Path, dict[str, str]]:

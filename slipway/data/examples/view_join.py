@@ -6,7 +6,7 @@ without a key gets missing values. DuckDB's ASOF JOIN does this; it loses the or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from slipway.data.database import identifier, literal
-from slipway.data.examples.column_types import Conversion
+from slipway.data.examples.column_types import Form, convert
 from slipway.data.examples.columns import collides, no_such_column
 from slipway.data.examples.row_times import check_format, moment, time_value
 from slipway.data.examples.rows import BATCH, FILE, LINE, RawRows, UnsoundRowsError, describe
@@ -32,9 +32,15 @@ _LATEST_SECONDS = 10**11  # in the year 5138: a larger number counts millisecond
 
 
 def join_views(
-    connection: duckdb.DuckDBPyConnection, typed: TypedRows, views: Sequence[tuple[Join, Path]], name: str
+    connection: duckdb.DuckDBPyConnection,
+    typed: TypedRows,
+    views: Sequence[tuple[Join, Path]],
+    forms: Mapping[str, Form],
+    name: str,
 ) -> TypedRows:
-    """The rows with the columns of views, whose rows `write_view` wrote; `name` is that of the rows' data.
+    """The rows with the columns of views, whose rows `write_view` wrote.
+
+    `forms` are those that a schema decides; `name` is that of the rows' data.
 
     Raises:
         DataError: the rows have no such key or time, or one of another type, or a column of the same name already.
@@ -71,8 +77,14 @@ def join_views(
         typed.rows.types | added,
         shapes=typed.rows.shapes,
     )
-    conversions = [*typed.conversions, *(Conversion(column, identifier(column)) for column in added)]
-    return replace(typed, rows=rows, conversions=conversions, joined=tuple(added))
+    converted = [convert(column, kind, forms.get(column)) for column, kind in added.items()]
+    return replace(
+        typed,
+        rows=rows,
+        conversions=[*typed.conversions, *converted],
+        can_fail=typed.can_fail | {each.column for each in converted if each.valid},
+        joined=tuple(added),
+    )
 
 
 def in_table(connection: duckdb.DuckDBPyConnection, typed: TypedRows) -> TypedRows:
