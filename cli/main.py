@@ -49,6 +49,7 @@ class Command(NamedTuple):
 TABLE = [
     Command("Data", "cli.module", "module", "Start a module, and check one."),
     Command("Data", "cli.schema", "schema", "Infer the schema of data."),
+    Command("Data", "cli.features", "features", "List and show the features that modules share."),
     Command("Runs", "cli.run", "run", "Run a pipeline on this machine, from raw data to a pushed model."),
     Command("Runs", "cli.run", "submit", "Start a run on a cluster."),
     Command("Runs", "cli.runs", "runs", "List and show runs, read their logs, cancel and remove them."),

@@ -18,6 +18,7 @@ from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Platform, find_pipeline
 from serving.manifests import publish_manifests
+from slipway.data.examples.resolve import joins_of
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import ModuleConfig
@@ -75,6 +76,8 @@ def remote_request(
     """
     folder, config = environment.module(module)
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    for join in joins_of(config, environment.project):
+        _reachable(join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
     if publish:
         _check_columns(config, uri, pipeline)
     image = image_of(folder, environment.settings.image)
@@ -268,12 +271,13 @@ def _remote_data(environment: Environment, folder: Path, uri: str | None, *, pub
     return _reachable(uri)
 
 
-def _reachable(uri: str) -> str:
+def _reachable(
+    uri: str, what: str = "data", fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE"
+) -> str:
     """The URI of data, if runs on a cluster can read it."""
     for part in parts_of(uri):
         if not part.startswith(("gs://", "bq://")):
             raise ConfigError(
-                f"data = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and give "
-                "--data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE"
+                f"{what} = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and {fix}"
             )
     return uri

@@ -95,6 +95,11 @@ def read_yaml(path: Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> Document:
+    """The YAML at the beginning of a file; raises as `read_yaml` does."""
     values, root = _load(text, str(path), is_file=True)
     if not isinstance(values, dict | None):
         raise ConfigError(f"{path}:1: expected `key: value` lines, found {type(values).__name__}")

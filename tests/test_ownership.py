@@ -99,6 +99,8 @@ def fill_in(fork: Path) -> None:
     module.write_text(re.sub("^data: .*", "data: gs://acme-ml-data/customers.csv", module.read_text(), flags=re.M))
     operator = Operator({}, folder=fork)
     operator.run("Another environment", last="perl")
+    (fork / "features" / "customer").mkdir(parents=True)
+    (fork / "features" / "customer" / "daily.sql").write_text("-- owner: science@acme.example\nSELECT 1\n")
     (fork / ".github" / "CODEOWNERS").write_text("/modules/churn/ @acme/science\n")
     (fork / ".github" / "workflows" / "qa.yaml").write_text("# deploys qa\n")
 
@@ -139,7 +141,7 @@ def slipway(checkout: Path, *arguments: str) -> str:
 def test_merge_of_a_changed_upstream_has_no_conflict_and_both_sides(merged: Path) -> None:
     assert git(merged, "status", "--porcelain") == ""
     ours, theirs = (set(git(merged, "diff", "--name-only", f"HEAD^{side}", "HEAD").splitlines()) for side in (2, 1))
-    rooms = ("modules/churn/", "manifests/", "settings/", ".github/")
+    rooms = ("modules/churn/", "features/", "manifests/", "settings/", ".github/")
     others = {path for path in ours if not path.startswith(rooms)}
     assert others == {f"infrastructure/{name}.tfvars" for name in ENVIRONMENTS}
     assert len(theirs) > 500

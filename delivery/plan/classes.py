@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Literal
 
-PathClass = Literal["image", "module", "pipeline", "manifest", "settings", "none"]
+PathClass = Literal["image", "module", "feature", "pipeline", "manifest", "settings", "none"]
 
 # Patterns, in which `*` stands for any characters, slashes too. The first match counts. A path that none matches is the
 # image's: a build too many is better than one too few.
@@ -18,6 +18,7 @@ RULES: tuple[tuple[PathClass, tuple[str, ...]], ...] = (
     ("none", ("modules/__init__.py",)),
     ("module", ("modules/*/*",)),
     ("none", ("*.md",)),
+    ("feature", ("features/*",)),
     ("settings", ("settings/*.yaml",)),
     ("manifest", ("manifests/*",)),
     ("pipeline", ("pipelines/*",)),

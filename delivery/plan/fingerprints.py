@@ -15,7 +15,7 @@ from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
 from slipway.errors import ModuleError, SlipwayError
 from slipway.module_kit.requirements import LOCK, digest_lock
-from slipway.stores.module_store import NAME, check_size, counts, digest_files
+from slipway.stores.module_store import NAME, check_size, counts, digest_files, shared_features
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def read_modules(repository: Repository, tree: Tree, *, skip_refused: bool = Fal
 
 
 def module_of(path: str) -> str | None:
-    """The module that a path is content of; None for any other path, and for a module's caches."""
+    """The module whose folder a path is content of; None for any other path, and for a module's caches."""
     if classify(path) != "module":
         return None
     name, _, inside = path.removeprefix(MODULES).partition("/")
@@ -204,6 +204,10 @@ def _read_module(repository: Repository, tree: Tree, name: str) -> Files:
         if kind := {SYMLINK: "a symbolic link", SUBMODULE: "a submodule"}.get(tree.entries[path].mode):
             raise ModuleError(f"{path} is {kind}; put the files themselves into the module")
     files = {path.removeprefix(folder): content for path, content in repository.contents(tree, paths).items()}
+    shared = [path for path in shared_features(files) if path not in files]
+    if missing := [path for path in shared if path not in tree.entries]:
+        raise ModuleError(f"{folder}module.yaml names the shared feature {missing[0]}, which is not in Git: add it")
+    files = dict(sorted((files | repository.contents(tree, shared)).items()))
     check_size(folder, {path: len(content) for path, content in files.items()})
     return files
 

@@ -26,6 +26,7 @@ from delivery.plan.fingerprints import (
 from delivery.plan.tree import Repository, Tree
 from slipway.errors import ConfigError
 from slipway.module_kit.requirements import LOCK
+from slipway.stores.module_store import shared_features
 from slipway.targets import DEFAULT_PIPELINE
 
 Action = Literal["build", "sync", "submit", "apply", "none"]
@@ -139,7 +140,8 @@ def plan_revision(
         if any(path.startswith(folder) for path in changed):
             applied = f"{folder}{variant or place.overlay or '<environment>'}"
             warnings.append(f"{folder} changed; an administrator applies it: kubectl apply -k {applied}")
-    reasons = list(_reasons(wanted, states, changed, place))
+    shared = {name: shared_features(files) for name, files in modules.items()}
+    reasons = list(_reasons(wanted, states, changed, place, shared))
     done = {
         action: [reason.subject.partition(" ")[2] for reason in reasons if reason.action == action]
         for action in _ACTIONS.values()
@@ -206,11 +208,15 @@ def _states_at(base: Tree | None, repository: Repository, place: Place, wanted: 
 
 
 def _reasons(
-    wanted: Mapping[str, Key], states: Mapping[str, State], changed: list[str], place: Place
+    wanted: Mapping[str, Key],
+    states: Mapping[str, State],
+    changed: list[str],
+    place: Place,
+    shared: Mapping[str, list[str]],
 ) -> Iterator[Reason]:
     for subject, key in wanted.items():
         needed, why = _compare(key, states[subject])
-        paths = [path for path in changed if _concerns(path, subject, place)]
+        paths = [path for path in changed if _concerns(path, subject, place, shared)]
         yield Reason(subject=subject, action=_ACTIONS[subject.split()[0]] if needed else "none", why=why, paths=paths)
     why = (
         "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be repeated; "
@@ -218,7 +224,7 @@ def _reasons(
     )
     for subject in sorted(states.keys() - wanted.keys()):
         if subject.startswith("module "):
-            paths = [path for path in changed if _concerns(path, subject, place)]
+            paths = [path for path in changed if _concerns(path, subject, place, shared)]
             yield Reason(subject=subject, action="none", why=why, paths=paths)
 
 
@@ -233,8 +239,11 @@ def _compare(key: Key, state: State) -> tuple[bool, str]:
     return True, f"{which}changed since {state.words}"
 
 
-def _concerns(path: str, subject: str, place: Place) -> bool:
-    """Whether a path is listed under a subject; those of the image are listed there only, not under each pipeline."""
+def _concerns(path: str, subject: str, place: Place, shared: Mapping[str, list[str]]) -> bool:
+    """Whether a path is listed under a subject; those of the image are listed there only, not under each pipeline.
+
+    `shared` are the paths of the shared features of each module.
+    """
     kind, _, name = subject.partition(" ")
     if kind == "image" and name:
         return path == f"{MODULES}{name}/{LOCK}"
@@ -242,7 +251,7 @@ def _concerns(path: str, subject: str, place: Place) -> bool:
         return classify(path) in IN_IMAGE
     if kind == "overlay":
         return place.has_overlay(path)
-    return module_of(path) == name or (kind == "pipeline" and place.has_settings(path))
+    return module_of(path) == name or path in shared.get(name, ()) or (kind == "pipeline" and place.has_settings(path))
 
 
 def _commands(plan: Plan, place: Place) -> Iterator[str]:

@@ -44,6 +44,7 @@ from slipway.module_api.base import Better as Better
 from slipway.module_api.base import MetricName as MetricName
 from slipway.module_api.base import Strict
 from slipway.module_api.base import Task as Task
+from slipway.module_api.features import JoinedView as JoinedView
 from slipway.module_api.monitoring import MonitoredFeature as MonitoredFeature
 from slipway.module_api.monitoring import Monitoring as Monitoring
 from slipway.module_api.monitoring import Retraining as Retraining
@@ -165,8 +166,11 @@ class Ingestion(Strict):
     r"""How raw rows become examples.
 
     `max_quarantined` is the share of rows that may fail to parse before the data is refused. `window` is the number of
-    newest spans that are read when the data's URI holds `{SPAN}`. `ignore` names columns that are not read, such as
-    those of a type that examples cannot hold. `missing_values` are the marks that stand for a missing value, such as
+    newest spans that are read when the data's URI holds `{SPAN}`. `event_time` is the column with a row's time, as of
+    which shared features are joined, by default the column of a split by time: a date (its first moment) or a
+    timestamp, seconds since 1970, or a text in ISO 8601 or as `event_time_format` says (`%d/%m/%Y %H:%M`); in UTC where
+    it has no offset. `ignore` names columns that are not read, such as those of a type that examples cannot hold.
+    `missing_values` are the marks that stand for a missing value, such as
     `NA`, in any column of any format. The others concern CSV: `delimiter` separates fields (`"\t"` is a tab), numbers
     have a `decimal` point or comma and perhaps a mark between `thousands`, and with `times: seconds` a column of
     moments in ISO 8601 is read as Parquet's timestamps always are, as whole seconds since 1970; else it is text.
@@ -174,6 +178,8 @@ class Ingestion(Strict):
 
     max_quarantined: float = Field(0.01, ge=0, le=1)
     window: int = Field(1, ge=1)
+    event_time: str | None = Field(None, min_length=1)
+    event_time_format: str | None = None
     ignore: tuple[str, ...] = ()
     missing_values: tuple[str, ...] = ()
     delimiter: str = ","
@@ -258,6 +264,7 @@ class ModuleConfig(LabelledTask):
     )
     split: Split = HashSplit()
     ingestion: Ingestion = Ingestion()
+    features: tuple[JoinedView, ...] = Field((), description="shared features that are joined to the rows")
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: tuple[Threshold, ...] = Field(
         (), description="beside what always holds: better than a constant model, by more than chance"
@@ -281,6 +288,27 @@ class ModuleConfig(LabelledTask):
     def is_tuned(self) -> bool:
         """Whether its runs have the step tune_model."""
         return bool(self.search_space) or self.tuning is not None
+
+    @property
+    def event_time(self) -> tuple[str, str | None] | None:
+        """The column with a row's time, and how it is written; None if module.yaml names none."""
+        if self.ingestion.event_time:
+            return self.ingestion.event_time, self.ingestion.event_time_format
+        return (self.split.column, self.split.format) if isinstance(self.split, TimeSplit) else None
+
+    @model_validator(mode="after")
+    def _joined_features_fit(self) -> Self:
+        if self.features and not self.event_time:
+            raise ValueError(
+                "features are joined as of a row's time: name its column, `ingestion: {event_time: COLUMN}`"
+            )
+        taken = {self.label.column.lower(): "is the label"}
+        for one in self.features:
+            for name in one.names.values():
+                if name.lower() in taken:
+                    raise ValueError(f"features: {name!r} of {one.view} {taken[name.lower()]}; give it a prefix")
+                taken[name.lower()] = f"is joined from {one.view} already"
+        return self
 
     @model_validator(mode="after")
     def _searched_names_are_known(self) -> Self:

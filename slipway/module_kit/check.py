@@ -55,6 +55,7 @@ def check_module(folder: str | Path) -> ModuleConfig:
             parse_evaluation_config(config.model_dump(include=OF_MODULE))
         except ConfigError as error:
             problems.append(f"{folder}/{error}")
+        problems += _check_features(folder, config)
     problems += _check_schema(folder, files, config)
     unlocked = check_lock(folder, config.requirements, files) if config else []
     problems += unlocked
@@ -84,6 +85,17 @@ def check_data(config: ModuleConfig, data_uri: str) -> None:
         return
     if names and (problems := check_columns(config, names, data_uri)):
         raise ModuleError("\n".join(problems))
+
+
+def _check_features(folder: Path, config: ModuleConfig) -> list[str]:
+    """Problems of the shared features that module.yaml names; of their SELECT a run tells."""
+    from slipway.data.examples.resolve import joins_of
+
+    try:
+        joins_of(config, folder.resolve().parent.parent)
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _check_schema(folder: Path, files: Files, config: ModuleConfig | None) -> list[str]:

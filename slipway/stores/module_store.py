@@ -1,7 +1,8 @@
 """Modules, published under the digest of their content, on this machine or in a bucket.
 
 `<root>/<module>/<sha256>/` holds a module's files, or the part of them that one step depends on. A run names such
-folders only, so an edited module never changes what a run, or a cache, means.
+folders only, so an edited module never changes what a run, or a cache, means. The shared features that its module.yaml
+names are files of a module, too.
 """
 
 import hashlib
@@ -16,11 +17,13 @@ from typing import Any
 import yaml
 
 from slipway.errors import ModuleError, StoreError
+from slipway.module_api.features import VIEW_NAME
 from slipway.remote.google import ABSENT, GoogleObjects, open_objects
 from slipway.stores import storage
 
 SIZE_LIMIT = 10_000_000
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+VIEW = re.compile(VIEW_NAME)
 # Holds `contract:` of module.yaml in views, which leave module.yaml out.
 CONTRACT_FILE = "contract.txt"
 
@@ -87,7 +90,7 @@ def is_published(name: str, files: Files, root: str) -> bool:
 
 
 def digest_module(folder: str | Path) -> str:
-    """SHA-256, in hex, over the relative path and the bytes of every file of a module's folder.
+    """SHA-256, in hex, over the relative path and the bytes of every file of a module's content.
 
     Caches and hidden files do not count; nor do times and permissions. Raises as `publish_module` does.
     """
@@ -111,12 +114,26 @@ def counts(path: str) -> bool:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """The files of a module by relative POSIX path; see `digest_module`."""
+    """The files of a module by relative POSIX path, shared features included; see `digest_module`."""
     if not folder.is_dir():
         raise ModuleError(f"{folder} is not a directory; a module is a folder with a module.yaml")
     paths = {path.relative_to(folder).as_posix(): path for path in _walk(folder)}
     check_size(str(folder), {name: path.stat().st_size for name, path in paths.items()})
-    return {name: path.read_bytes() for name, path in sorted(paths.items())}
+    files = {name: path.read_bytes() for name, path in paths.items()}
+    for shared in shared_features(files):
+        if shared not in files:  # a published copy has them
+            path = folder.resolve().parent.parent / shared
+            if not path.is_file():
+                raise ModuleError(f"{folder}/module.yaml names the shared feature {shared}, but {path} is missing")
+            files[shared] = path.read_bytes()
+    return dict(sorted(files.items()))
+
+
+def shared_features(files: Files) -> list[str]:
+    """The paths, in the project and in the module's content, of the shared features that its module.yaml names."""
+    named = _config(files).get("features")
+    views = (one.get("view") for one in (named if isinstance(named, list) else ()) if isinstance(one, dict))
+    return sorted({f"features/{view}.sql" for view in views if isinstance(view, str) and VIEW.fullmatch(view)})
 
 
 def check_size(folder: str, sizes: Mapping[str, int]) -> None:
@@ -138,7 +155,8 @@ def _views(files: Files) -> tuple[Files, ...]:
     """
     contract = {CONTRACT_FILE: f"{contract_of(files)}\n".encode()}
     schema = {SCHEMA: files[SCHEMA]} if files.get(SCHEMA, b"").strip() else {}
-    code = {path: content for path, content in files.items() if path not in _NOT_CODE} | contract
+    not_code = _NOT_CODE.union(shared_features(files))
+    code = {path: content for path, content in files.items() if path not in not_code} | contract
     metrics = code if _config(files).get("metrics") else {}
     model = {path: content for path, content in code.items() if not metrics or path != METRICS}
     preprocessing = {path: content for path, content in model.items() if path != "model.py"}

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex import FakeVertex
 from tests.recorded_runs import write_run
+from tests.slipway.data.examples.joining import write_view
 
 
 def test_submit_publishes_module_and_sample_and_prints_the_address(
@@ -199,6 +201,23 @@ def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: st
     ):
         slipway("submit", "taxi", "--target", "kubeflow", "--data", data)
     assert not kubeflow.runs
+
+
+def test_submit_carries_the_sql_of_shared_features_and_refuses_their_data_of_this_machine(
+    kubeflow: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(CHECKOUT / "modules" / "taxi", tmp_path / "modules" / "taxi")
+    with (tmp_path / "modules" / "taxi" / "module.yaml").open("a") as file:
+        file.write("features: [{view: company/daily, columns: [n]}]\ningestion: {event_time: trip_start_timestamp}\n")
+    monkeypatch.setenv("SLIPWAY_MODULES", str(tmp_path / "modules"))
+    view = write_view(tmp_path, "SELECT company, known, 1 AS n FROM data", name="company/daily", keys="[company]")
+    with pytest.raises(ConfigError, match=r"data of features/company/daily\.sql = .*facts\.parquet: a run on"):
+        slipway("submit", "taxi", "--target", "kubeflow")
+    assert not kubeflow.runs
+    view.write_text(view.read_text().replace("facts.parquet", "gs://bucket/facts.parquet"))
+    assert slipway("submit", "taxi", "--target", "kubeflow").exit_code == 0
+    [join] = json.loads(constants(kubeflow)["features"])
+    assert (join["sql"], join["data"]) == ("SELECT company, known, 1 AS n FROM data", "gs://bucket/facts.parquet")
 
 
 def test_submit_of_data_without_a_column_of_the_module_is_refused_before_a_step_runs(

@@ -22,8 +22,8 @@ def is_bigquery(uri: str) -> bool:
     return uri.startswith(SCHEME) or uri.partition("?")[0].endswith(".sql")
 
 
-def locate_in_bigquery(uri: str, client: Any = None) -> Source:
-    """The table or query behind a data URI.
+def locate_in_bigquery(uri: str, client: Any = None, query: str | None = None) -> Source:
+    """The table or query behind a data URI, or a query of another origin with that URI as its name.
 
     The digest is over the table's (or every read table's) name, time of the last change and rows, and over the
     query's text. Queries whose answer depends on the time of day are not noticed. The client is the environment's
@@ -36,18 +36,20 @@ def locate_in_bigquery(uri: str, client: Any = None) -> Source:
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import bigquery
 
-    table = query = None
-    if uri.startswith(SCHEME):
+    table = None
+    if uri.startswith(SCHEME) and query is None:
         table = uri.removeprefix(SCHEME)
         if not re.fullmatch(r"[^.]+\.[^.]+\.[^.]+", table):
             raise DataError(f"{uri}: write bq://project.dataset.table")
-    else:
+    elif query is None:
         query = storage.read_text(uri).strip().rstrip(";")
     try:
         client = client or bigquery.Client()
         read = {str(table)}
         if query is not None:  # BigQuery checks it without running it
             job = client.query(query, job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False))
+            if job.statement_type != "SELECT":
+                raise DataError(f"{uri}: the SQL is {job.statement_type}; write one SELECT")
             read = {f"{one.project}.{one.dataset_id}.{one.table_id}" for one in job.referenced_tables}
         found = [(name, client.get_table(name)) for name in sorted(read)]
     except (GoogleAPIError, GoogleAuthError) as error:

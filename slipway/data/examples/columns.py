@@ -33,6 +33,14 @@ def no_such_column(column: str, columns: Iterable[str], source: str, taken: Mapp
     return f"{source} has no such column{did_you_mean(column, names)}; its columns are: {', '.join(names)}"
 
 
+def collides(column: str, view: str, source: str) -> str:
+    """That a shared feature has the name of a column of the data."""
+    return (
+        f"{view} brings a column {column!r}, and {source} has one already: give the view a prefix in features of "
+        "module.yaml, or leave the data's own out with ingestion.ignore"
+    )
+
+
 def missing_column(error: duckdb.Error) -> str | None:
     """The column that DuckDB did not find; None if it says something else."""
     found = _NOT_FOUND.search(str(error))
@@ -42,7 +50,9 @@ def missing_column(error: duckdb.Error) -> str | None:
 def check_columns(config: ModuleConfig, names: list[str], source: str) -> list[str]:
     """What is wrong with the columns that module.yaml names, where the data has these."""
     taken = {name: why for name, why in taken_columns(config.split, config.ingestion).items() if name in names}
-    read = [name for name in names if name not in config.ingestion.ignore]
+    own = [name for name in names if name not in config.ingestion.ignore]
+    joined = {name: one.view for one in config.features for name in one.names.values()}
+    read = [*own, *joined]
     examples = list(dict.fromkeys([*(name for name in read if name not in taken), config.label.column]))
     wanted = [(column, "ingestion.ignore", names) for column in config.ingestion.ignore]
     wanted += [(column, key, read) for column, key in needed_columns(config.label, config.split)]
@@ -50,11 +60,15 @@ def check_columns(config: ModuleConfig, names: list[str], source: str) -> list[s
     wanted += [(column, "thresholds", examples) for one in config.thresholds for column in one.slice]
     if config.label.expression and (unknown := _unknown_in(config.label.expression, read)):
         wanted.append((unknown, "label.expression", read))
+    wanted += [(column, "features: on", own) for one in config.features for column in one.on.values()]
+    if config.ingestion.event_time:
+        wanted.append((config.ingestion.event_time, "ingestion.event_time", own))
     problems = [
         f"{key} of module.yaml names {column!r}, but {no_such_column(column, there, source, taken)}"
         for column, key, there in wanted
         if column not in there
     ]
+    problems += [collides(name, view, source) for name, view in joined.items() if name in own]
     return list(dict.fromkeys(problems))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -34,7 +33,7 @@ from slipway.data.examples.columns import taken_columns
 from slipway.data.examples.dataset import MANIFEST, QUARANTINE, SPLITS, DataFile, Manifest, RowCounts
 from slipway.data.examples.encoded_images import decode_images
 from slipway.data.examples.query import RAW, REASON, RowQuery
-from slipway.data.examples.read import open_source
+from slipway.data.examples.read import MEMORY_LIMIT, THREADS, open_source
 from slipway.data.examples.rows import FILE, LINE, Quarantine, UnsoundRowsError
 from slipway.data.examples.source import Source, digest_of
 from slipway.data.examples.split_rows import SPELT, as_mask, assign_splits
@@ -48,8 +47,6 @@ from slipway.stores.artifacts import clear_artifact
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-MEMORY_LIMIT = "400MB"
-THREADS = min(os.cpu_count() or 1, 4)
 BATCH_ROWS = 65_536
 ROW_GROUP_ROWS = 131_072
 FILE_ROWS = 8 * ROW_GROUP_ROWS
@@ -122,7 +119,7 @@ def _write(
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             if isinstance(config.split, ColumnSplit):
                 spelt.update(labelled.column(SPELT).to_pylist())
-            splits = assign_splits(labelled, config.split, query.data_columns)
+            splits = assign_splits(labelled, config.split, query.own_columns)
             examples = labelled.select(query.example_columns)
             examples = examples.cast(with_shapes(examples.schema, shapes))
             if not writers:

@@ -12,9 +12,9 @@ from slipway.data.examples.column_types import convert
 from slipway.data.examples.columns import missing_column, no_such_column, taken_columns
 from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import columns_of, missing_where_nan
-from slipway.data.examples.read import TypedRows
 from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
 from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, spelt_column, time_columns
+from slipway.data.examples.typed_rows import TypedRows
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import (
     ColumnSplit,
@@ -54,6 +54,7 @@ class RowQuery:
         self._typed = typed
         self._name = name
         self.data_columns = list(typed.rows.types)
+        self.own_columns = [column for column in self.data_columns if column not in typed.joined]
         dropped = split.column if isinstance(split, ColumnSplit) else None
         kept = [column for column in self.data_columns if column not in (dropped, label.column)]
         self.example_columns = [*kept, label.column]
@@ -175,7 +176,9 @@ def _typed_sql(typed: TypedRows, extra: str) -> str:
         reason = f"CASE WHEN NOT ({' AND '.join(f'({each.valid})' for each in failing)}) THEN '' END"
     elif failing:
         reason = f"nullif(concat_ws('; ', {', '.join(each.reason for each in failing)}), '')"
-        texts = ", ".join(f"coalesce({identifier(column)}::VARCHAR, '')" for column in typed.rows.types)
+        texts = ", ".join(
+            f"coalesce({identifier(column)}::VARCHAR, '')" for column in typed.rows.types if column not in typed.joined
+        )
         raw = f"CASE WHEN {reason} IS NOT NULL THEN array_to_string([{texts}], ',') END"
     return (
         f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW}{extra} "  # noqa: S608

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,7 @@ import pyarrow.parquet as pq
 from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
 from slipway.data.examples.bigquery import bigquery_rows, is_bigquery
+from slipway.data.examples.bigquery_join import fits, with_joins
 from slipway.data.examples.column_types import (
     CSV_TEXT,
     Conversion,
@@ -46,8 +49,11 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import DATA, Format, Source, SourceFile, find, locate, parts_of
+from slipway.data.examples.source import DATA, Format, JoinedSource, Source, SourceFile, find, locate, parts_of
 from slipway.data.examples.tfrecord_files import tfrecord_rows
+from slipway.data.examples.typed_rows import TypedRows
+from slipway.data.examples.view_join import in_table, join_views
+from slipway.data.examples.view_rows import open_view, write_view
 from slipway.data.tensors import curated_shapes
 from slipway.errors import DataError, UnusableColumnsError
 from slipway.module_api import Ingestion
@@ -58,6 +64,8 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 ROWS_MEMORY = "200MB"
+MEMORY_LIMIT = "400MB"
+THREADS = min(os.cpu_count() or 1, 4)
 ROW_NUMBER = "file_row_number"
 HEADER_BYTES = 1 << 20
 MOST_REMOTE_HEADERS = 20  # each takes two requests
@@ -102,20 +110,6 @@ READERS: dict[Format, Callable[[Opening], RawRows]] = {
 }
 
 
-@dataclass(frozen=True)
-class TypedRows:
-    """Rows, and the conversion of each column to its type.
-
-    `can_fail` names the columns whose conversion may fail. A `trusted` source was not checked: if a conversion
-    fails, or DuckDB skips a row, it has to be read carefully.
-    """
-
-    rows: RawRows
-    conversions: list[Conversion]
-    can_fail: frozenset[str]
-    trusted: bool = False
-
-
 def open_source(
     connection: duckdb.DuckDBPyConnection,
     source: Source,
@@ -126,15 +120,77 @@ def open_source(
     *,
     careful: bool,
 ) -> TypedRows:
-    """The rows of a source; a schema decides the types of its features.
+    """The rows of a source with their shared features; a schema decides the types of its features.
 
     `scratch` takes copies of remote and packed files. With `careful` CSV files are read line by line and every value is
     checked: slower, for files with bad rows.
 
     Raises:
-        DataError: a file is missing or damaged as a whole, or a column's name or type cannot be used.
+        DataError: a file is missing or damaged as a whole, a column's name or type cannot be used, or a feature cannot
+            be joined.
         UnsoundRowsError: the CSV files have to be read carefully.
     """
+    in_bigquery = bool(source.features) and fits(source)
+    rows = with_joins(source) if in_bigquery else source
+    typed = _open_rows(connection, rows, schema, ingestion, quarantine, scratch, careful=careful)
+    if in_bigquery:
+        return replace(typed, joined=tuple(name for one in source.features for name in one.join.columns.values()))
+    if not source.features:
+        return typed
+    views = [
+        (one.join, read_view_rows(one, scratch / f"view-{number}")[0]) for number, one in enumerate(source.features)
+    ]
+    return join_views(connection, typed, views, curated_forms(schema), source.uri)
+
+
+def read_view_rows(joined: JoinedSource, scratch: Path) -> tuple[Path, dict[str, str]]:
+    """The rows of a shared feature view, as `write_view` writes them, and the types of all columns of its SELECT.
+
+    They are computed from its data, in a database of their own.
+
+    Raises:
+        DataError: the data cannot be read, or not every row of them, or the view is not right.
+    """
+    scratch.mkdir()
+    quarantine = Quarantine(scratch / QUARANTINE)
+    # Text files hold times, too; what `data` is to a SELECT has a type.
+    ingestion = joined.join.ingestion.model_copy(update={"times": "seconds"})
+    with closing(quarantine), connect(f"{scratch}/duckdb", memory_limit=MEMORY_LIMIT, threads=THREADS) as connection:
+        try:
+            typed = _open_rows(connection, joined.source, None, ingestion, quarantine, scratch, careful=True)
+            typed = in_table(connection, typed)
+            _refuse_bad(connection, typed, quarantine, joined.source.uri)
+            types = open_view(connection, typed, joined, scratch)
+            return write_view(connection, joined.join, types, scratch), types
+        except (DataError, duckdb.Error) as error:
+            raise DataError(f"features/{joined.join.view}.sql: {error}") from error
+
+
+def _refuse_bad(connection: duckdb.DuckDBPyConnection, typed: TypedRows, quarantine: Quarantine, uri: str) -> None:
+    """Refuses data with a row that cannot be read."""
+    quarantine.close()
+    if quarantine.count:
+        first = json.loads(quarantine.path.read_text(encoding="utf-8").partition("\n")[0])
+        raise DataError(f"{first['file']}:{first['line']}: {first['reason']}; correct the row")
+    failing = [each.reason for each in typed.conversions if each.column in typed.can_fail]
+    if failing:
+        file, line = typed.rows.place
+        bad = f"SELECT {file}, {line}, concat_ws('; ', {', '.join(failing)}) AS {BAD} FROM {typed.rows.relation}"  # noqa: S608
+        for place, row, reason in connection.execute(f"FROM ({bad}) WHERE {BAD} <> '' LIMIT 1").fetchall():
+            raise DataError(f"{place or uri}:{row}: {reason}; correct the row")
+
+
+def _open_rows(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    schema: schema_pb2.Schema | None,
+    ingestion: Ingestion,
+    quarantine: Quarantine,
+    scratch: Path,
+    *,
+    careful: bool,
+) -> TypedRows:
+    """The source's own rows; arguments and errors are those of `open_source`."""
     forms, partitions = curated_forms(schema), find_partitions(source)
     opening = Opening(connection, source, _local_files(source, scratch), quarantine, frozenset(ingestion.ignore))
     if source.format != "csv":

@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from slipway.errors import DataError
+from slipway.module_api import Ingestion
 from slipway.stores import storage
 
 Format = Literal["csv", "parquet", "tfrecord", "avro", "idx", "bigquery"]
@@ -46,7 +47,7 @@ class SourceFile(BaseModel):
 class Source(BaseModel):
     """The output of resolve_source. It is the cache key of all later steps, so it changes only with the data.
 
-    A source is either `files`, or the BigQuery `table`, or the BigQuery `query`.
+    A source is either `files`, or the BigQuery `table`, or the BigQuery `query`; `features` are joined to its rows.
     """
 
     uri: str = Field(description="the data URI as it was given")
@@ -56,6 +57,33 @@ class Source(BaseModel):
     spans: list[int] = Field([], description="what {SPAN} stood for, oldest first")
     table: str | None = Field(None, description="project.dataset.table")
     query: str | None = Field(None, description="SQL for BigQuery")
+    features: list[JoinedSource] = []
+
+
+class Join(BaseModel):
+    """How the rows of a module get columns of a view; everything but the data that decides what they get.
+
+    `keys` are the view's keys with the row's columns, `columns` the view's columns with their names among the
+    examples; `max_age` is in seconds.
+    """
+
+    view: str
+    sql: str
+    keys: dict[str, str]
+    time: str
+    columns: dict[str, str]
+    max_age: int | None = None
+    ingestion: Ingestion
+    data: str
+    row_time: str
+    row_time_format: str | None = None
+
+
+class JoinedSource(BaseModel):
+    """A shared feature view that is joined to the rows, and the data that it is computed from."""
+
+    join: Join
+    source: Source
 
 
 def write_source(source: Source, sources_uri: str) -> str:

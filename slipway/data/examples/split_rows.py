@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slipway.data.database import identifier, literal
-from slipway.data.examples.column_types import iso_moment
-from slipway.data.examples.rows import describe
+from slipway.data.examples.row_times import check_format, moment, time_value
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import ColumnSplit, GroupSplit, HashSplit, Split, TimeSplit
 
@@ -27,14 +26,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.data.examples.read import TypedRows
+    from slipway.data.examples.typed_rows import TypedRows
 
 TRAIN, EVAL, NEITHER = 0, 1, 2
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
 LATER, UNREADABLE, SPELT = "__slipway_later", "__slipway_unreadable", "__slipway_spelt"
 _DAY, _MONTH = "(0[1-9]|[12][0-9]|3[01])", "(0[1-9]|1[0-2])"
 _YEAR_LAST = re.compile(rf"({_DAY}{_MONTH}|{_MONTH}{_DAY})(19|20)[0-9]{{2}}")
-_HAS_YEAR = re.compile("%-?[YyGcx]")
 
 
 def assign_splits(rows: pa.RecordBatch, split: Split, columns: list[str]) -> NDArray[np.int8]:
@@ -142,16 +140,8 @@ def time_columns(connection: duckdb.DuckDBPyConnection, typed: TypedRows, split:
     `LATER` is whether a row's time is at or after `eval_from`, NULL if unknown; `UNREADABLE` is then the text that is
     not a time, or NULL.
     """
-    if typed.rows.types[split.column].startswith(("DATE", "TIMESTAMP")):
-        kind, value = "TIMESTAMPTZ", f"CAST({identifier(split.column)} AS TIMESTAMPTZ)"
-    else:
-        found = next(each for each in typed.conversions if each.column == split.column)
-        value = identifier(split.column) if found.form == "time" else found.value  # whole seconds would lose the rest
-        kind = describe(connection, f"(SELECT {value} AS value FROM {typed.rows.relation})")["value"]  # noqa: S608
-    if kind not in ("TIMESTAMPTZ", "BIGINT", "DOUBLE", "VARCHAR"):
-        raise ConfigError(f"split.column of module.yaml is {split.column!r}, which holds {kind}, not times")
-    if split.format is not None and not _HAS_YEAR.search(split.format):
-        raise ConfigError(f"split.format of module.yaml is {split.format!r}, without a year (%Y): add it")
+    kind, value = time_value(connection, typed, split.column, "split.column")
+    check_format(split.format, "split.format")
     later = _later(connection, kind, value, split)
     text = f"nullif(trim(CAST({value} AS VARCHAR)), '')"
     return f"{later} AS {LATER}, CASE WHEN ({later}) IS NULL THEN {text} END AS {UNREADABLE}"
@@ -180,17 +170,17 @@ def _later(connection: duckdb.DuckDBPyConnection, kind: str, value: str, split: 
             )
         numbers = {"TIMESTAMPTZ": f"epoch({value})", "VARCHAR": f"TRY_CAST({value} AS DECIMAL(38, 9))"}
         return f"{numbers.get(kind, value)} >= {number if isinstance(number, int) else f'{number!r}::DOUBLE'}"
-    moment, seconds = _eval_from(connection, kind, split)
+    since, seconds = _eval_from(connection, kind, split)
     if kind in ("BIGINT", "DOUBLE") and not split.format:
         return f"{value} >= {seconds!r}::DOUBLE"
-    read = value if kind == "TIMESTAMPTZ" else _moment(f"CAST({value} AS VARCHAR)", split.format)
-    return f"{read} >= TIMESTAMPTZ {literal(moment)}"
+    read = value if kind == "TIMESTAMPTZ" else moment(f"CAST({value} AS VARCHAR)", split.format)
+    return f"{read} >= TIMESTAMPTZ {literal(since)}"
 
 
 def _eval_from(connection: duckdb.DuckDBPyConnection, kind: str, split: TimeSplit) -> tuple[str, float]:
     """`eval_from` as DuckDB writes it, and in seconds since 1970; ISO 8601 is accepted even with a format."""
     text = literal(str(split.eval_from))
-    read = f"coalesce({_moment(text, split.format)}, {_moment(text, None)})"
+    read = f"coalesce({moment(text, split.format)}, {moment(text, None)})"
     try:
         found = connection.execute(f"SELECT CAST({read} AS VARCHAR), epoch({read})").fetchall()[0]
     except duckdb.InvalidInputException as error:
@@ -204,13 +194,6 @@ def _eval_from(connection: duckdb.DuckDBPyConnection, kind: str, split: TimeSpli
             f"{f'now {split.format!r}, ' if split.format else ''}should state how it is written: '%d/%m/%Y'"
         )
     return str(found[0]), float(found[1])
-
-
-def _moment(text: str, pattern: str | None) -> str:
-    """SQL of a text as a timestamp; NULL if it is not one."""
-    if pattern is not None:
-        return f"CAST(try_strptime(trim({text}), {literal(pattern)}) AS TIMESTAMPTZ)"
-    return iso_moment(text)
 
 
 def _number(given: int | float | str) -> int | float | None:

@@ -6,6 +6,7 @@ import pytest
 
 from delivery.plan.fingerprints import Place
 from slipway.errors import DeliveryError, ModuleError
+from slipway.stores.module_store import digest_module
 from tests.delivery.plan.project import (
     CONFIG,
     FILES,
@@ -38,6 +39,29 @@ def test_plan_module_change_syncs_and_submits_that_module_only(project: Project,
     plan = project.plan()
     assert done(plan) == (False, ["taxi"], ["taxi"])
     assert [reason.paths for reason in plan.reasons if reason.action == "sync"] == [[path]]
+
+
+VIEW = "features/driver/daily.sql"
+JOINS = "ingestion: {event_time: at}\nfeatures: [{view: driver/daily, columns: [trips]}]\n"
+
+
+def test_plan_change_of_a_shared_feature_syncs_and_submits_the_modules_that_join_it(project: Project) -> None:
+    project.commit({VIEW: "SELECT 1\n", "modules/taxi/module.yaml": CONFIG + JOINS})
+    project.commit({VIEW: "SELECT 2\n", "features/driver/other.sql": "SELECT 3\n"})
+    plan = project.plan()
+    assert done(plan) == (False, ["taxi"], ["taxi"])
+    assert {tuple(reason.paths) for reason in plan.reasons if reason.action != "none"} == {(VIEW,)}
+    assert {tuple(reason.paths) for reason in plan.reasons if reason.action == "none"} == {()}
+    for name, text in (("taxi", CONFIG + JOINS), ("wine", CONFIG)):
+        assert (project.folder / f"modules/{name}/module.yaml").read_text() == text
+        assert plan.module_digests[name] == digest_module(project.folder / "modules" / name)
+
+
+def test_plan_module_that_joins_a_feature_which_is_not_in_git_is_refused(project: Project) -> None:
+    project.commit({"modules/taxi/module.yaml": CONFIG + JOINS})
+    project.write(VIEW, "SELECT 1\n")
+    with pytest.raises(ModuleError, match=rf"{VIEW}, which is not in Git"):
+        project.plan()
 
 
 @pytest.mark.parametrize("path", [IMAGE, PIPELINE, "Dockerfile", "nobody/knows.this"])

@@ -38,6 +38,12 @@ def judged(*columns: str) -> dict[str, Any]:
     return {"metric": "auc", "min": 0.5, "slice": columns}
 
 
+def joining(column: str = "trips", event_time: str = "day", **more: Any) -> dict[str, Any]:
+    """A module that joins a column of a shared feature."""
+    view = {"view": "driver/daily", "columns": [column], "on": {"driver": "colour"}, **more}
+    return {"features": [view], "ingestion": {"event_time": event_time}}
+
+
 @pytest.mark.parametrize(
     ("keys", "facts"),
     [
@@ -54,6 +60,9 @@ def judged(*columns: str) -> dict[str, Any]:
             ["label.expression", "'size'", "ingestion.ignore of module.yaml leaves it out"],
         ),
         ({"slices": [["color"]], "thresholds": [judged("siz", "y")]}, ["'color'", "'siz'"]),
+        (joining(event_time="dya"), ["ingestion.event_time", "'dya'", "did you mean day?"]),
+        (joining(on={"driver": "colur"}), ["features: on", "'colur'", "did you mean colour?"]),
+        (joining("size"), ["driver/daily brings a column 'size'", "prefix"]),
     ],
 )
 def test_check_data_names_each_column_that_is_not_there(table: str, keys: dict[str, Any], facts: list[str]) -> None:
@@ -67,6 +76,7 @@ def test_check_data_names_each_column_that_is_not_there(table: str, keys: dict[s
     [
         {"split": BY_DAY, "slices": [["colour"], ["y"]], "ingestion": {"ignore": ["size"]}},
         {"label": {"column": "z", "expression": "list_sum([x * SIZE for x in [1, 2]]) > 3 OR colour = 'red'"}},
+        joining() | {"slices": [["trips"]], "label": {"column": "z", "expression": "size > trips"}},
         {"label": {"column": "z", "expression": "size >"}},  # the step that evaluates it says what is wrong
     ],
 )

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from slipway.data.examples.dataset import QUARANTINE, SPLITS, Manifest, open_split
 from slipway.data.examples.ingest import IngestConfig, ingest_source
-from slipway.data.examples.source import locate
+from slipway.data.examples.source import Source, locate
 from slipway.data.schema import parse_schema
 from slipway.data.validation.ingested import check_ingested
 from slipway.data.validation.report import Anomaly
@@ -55,7 +55,7 @@ def read_quarantine(examples: Path) -> list[dict[str, Any]]:
 
 
 def ingest(
-    data: str | Path,
+    data: str | Path | Source,
     examples: Path,
     *,
     label: str | dict[str, Any] = "y",
@@ -72,7 +72,7 @@ def ingest(
         "split": split or HASH,
         "ingestion": {"max_quarantined": limit, "window": window, **ingestion},
     })  # fmt: skip
-    source = locate(str(data), window)
+    source = data if isinstance(data, Source) else locate(str(data), window)
     manifest = ingest_source(source, config, parse_schema(schema) if schema else None, examples)
     return Ingested(examples, manifest)
 

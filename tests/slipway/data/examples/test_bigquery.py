@@ -34,7 +34,7 @@ class Client:
         assert job_config.dry_run
         self.queries.append(sql)
         tables = [SimpleNamespace(project="p", dataset_id="d", table_id=name) for name in self.versions]
-        return SimpleNamespace(referenced_tables=tables)
+        return SimpleNamespace(referenced_tables=tables, statement_type="SELECT" if ";" not in sql else "SCRIPT")
 
 
 def test_locate_in_bigquery_table_digest_follows_its_version() -> None:

@@ -157,3 +157,35 @@ def test_is_published_only_when_all_of_it_is_there_unchanged(module: Path, tmp_p
     assert is_published("tiny", files, root)
     (Path(published.model_uri) / "model.py").unlink()
     assert not is_published("tiny", files, root)
+
+
+def _join(module: Path, sql: str) -> Path:
+    """Lets the module join a shared feature of its project."""
+    with (module / "module.yaml").open("a") as file:
+        file.write("ingestion: {event_time: at}\nfeatures: [{view: driver/daily, columns: [trips]}]\n")
+    view = module.parent.parent / "features" / "driver" / "daily.sql"
+    view.parent.mkdir(parents=True, exist_ok=True)
+    view.write_text(sql)
+    return view
+
+
+def test_publish_has_the_shared_features_that_module_yaml_names(module: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    moved = Path(shutil.copytree(module, project / "modules" / "tiny"))
+    view = _join(moved, "SELECT 1\n")
+    first = publish_module(moved, tmp_path / "store")
+    assert (Path(first.uri) / "features" / "driver" / "daily.sql").read_text() == "SELECT 1\n"
+    assert digest_module(first.uri) == first.digest == digest_module(moved)
+    view.write_text("SELECT 2\n")
+    second = publish_module(moved, tmp_path / "store")
+    assert second.digest != first.digest
+    # What transforms and trains does not depend on the SQL, but on the data that come of it.
+    assert (second.preprocessing_uri, second.model_uri) == (first.preprocessing_uri, first.model_uri)
+    assert load_function(second.model_uri, "model", "build_model")({}, {}) == 2
+
+
+def test_publish_module_whose_shared_feature_is_missing_is_refused(module: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(module, tmp_path / "project" / "modules" / "tiny"))
+    _join(moved, "SELECT 1\n").unlink()
+    with pytest.raises(ModuleError, match=r"names the shared feature features/driver/daily\.sql"):
+        publish_module(moved, tmp_path / "store")
