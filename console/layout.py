@@ -12,6 +12,7 @@ from console.site import site_of
 from slipway.pages.page import load_template, section_links
 from slipway.pages.printable import printable
 
+PAGE = load_template("console", "page.html.j2")  # compiled with the program, and not for the first page
 ROOMS = (("/runs", "Runs"), ("/models", "Models"), ("/data", "Data"), ("/predict", "Predict"))
 
 
@@ -26,7 +27,7 @@ def respond(
     refresh_seconds: int | None = None,
 ) -> web.Response:
     """A page of the console; `scripts` are names of files in console/static, and `refresh_seconds` loads it again."""
-    page = load_template("console", "page.html.j2").render(
+    page = PAGE.render(
         title=printable(title),
         body=Markup(printable(body)),  # noqa: S704  control characters go, what was escaped stays so
         subtitle=subtitle,

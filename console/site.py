@@ -35,7 +35,7 @@ class Site:
     def runs(self) -> Index[RunEntry]:
         """All runs of the environment, as lists show them."""
         state = self.environment.state
-        return Index(RunRecords(state.runs), storage.join(state.console, "runs.json"))
+        return Index(RunRecords(state), storage.join(state.console, "runs.json"))
 
 
 SITE = web.AppKey("site", Site)

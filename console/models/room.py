@@ -22,12 +22,14 @@ from console.models.catalog import Catalog, Model, Serving
 from console.models.model_page import draw_windows, model_page
 from console.models.overview import models_page
 from console.models.version_page import version_page
+from console.records import view_own, with_own_artifacts
 from console.site import Site
 from delivery.versions import CHANGES, describe_change
 from slipway.errors import ChangedMeanwhileError, ConfigError, SlipwayError
 from slipway.monitoring.page import window_body, window_subtitle, window_title
 from slipway.pages.page import log, notice
 from slipway.runs.explain import Explanation, explain_stored
+from slipway.stores import storage
 from slipway.stores.model_store import Version
 from slipway.stores.model_store.numbers import version_of
 
@@ -253,7 +255,9 @@ class Room:
         key = (model.name, version.number, len(model.state.history))
         if (known := self._explanations.get(key)) is not None:
             return known
-        explanation = explain_stored(version, self._site.environment.state.runs, model.events(version.number)[::-1])
+        state, run = self._site.environment.state, version.manifest.lineage.run
+        view = view_own(state, run) if run in storage.list_names(state.runs) else None
+        explanation = explain_stored(with_own_artifacts(state, version), view, model.events(version.number)[::-1])
         list(explanation.parts())  # which reads what it needs, here in a thread
         return _remember(self._explanations, key, explanation, EXPLAINED)
 
