@@ -34,7 +34,7 @@ from slipway.stores.model_store import Version
 from slipway.stores.model_store.numbers import version_of
 
 STORE_SECONDS = 10.0  # that a page waits for the store
-READERS = 4
+READERS = 32
 SENT, EXPLAINED = 1000, 100  # forms and versions that are remembered
 REFRESH_SECONDS = 2
 _ONCE = re.compile(r"[0-9a-f]{16}")

@@ -66,8 +66,8 @@ def test_places_on_this_machine_are_those_that_links_lead_to(tmp_path: Path) -> 
     assert is_own(state, (home / "artifacts" / "x").as_uri())
     for uri in (outside, home / "artifacts" / "link", home / "artifacts" / ".." / ".." / "outside", home / "cache"):
         assert not is_own(state, str(uri)), uri
-    for uri in ("artifacts", "\0", f"{HOME}/artifacts/x", f"file://{home}/artifacts/link/x"):
-        assert not is_own(state, uri), uri
+    for other in ("artifacts", "\0", f"{HOME}/artifacts/x", f"file://{home}/artifacts/link/x"):
+        assert not is_own(state, other), other
 
 
 def test_what_lies_elsewhere_is_not_even_read_for_the_list(tmp_path: Path) -> None:
