@@ -42,7 +42,9 @@ def make_app(site: Site) -> web.Application:
 
 async def _begin(app: web.Application) -> None:
     """Looks for the runs before the first page is asked for; a look that takes longer goes on behind the pages."""
-    await asyncio.wait([app[SITE].runs.look()], timeout=BEGIN_SECONDS)
+    site = app[SITE]
+    site.under_way.look()
+    await asyncio.wait([site.runs.look()], timeout=BEGIN_SECONDS)
 
 
 async def _start(_request: web.Request) -> web.StreamResponse:
