@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from aiohttp import web
 from markupsafe import Markup
@@ -41,6 +42,12 @@ def respond(
     response = web.Response(text=page, content_type="text/html", status=status)
     keep_mark(request, response)
     return response
+
+
+def place(uri: str) -> str:
+    """A place as pages name it: without the service of a remote one, and the user's own folder as ~."""
+    home, uri = str(Path.home()), uri.partition("?")[0]
+    return f"~{uri.removeprefix(home)}" if uri.startswith(f"{home}/") else uri
 
 
 def get_form(action: str, *parts: Markup) -> Markup:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from console.index.kept import Index
 from console.index.runs import RunEntry
-from console.layout import button, field, get_form, respond, select
+from console.layout import button, field, get_form, place, respond, select
 from console.site import site_of
 from slipway.errors import ConfigError
 from slipway.evaluation.metric import BEST
@@ -73,8 +73,7 @@ async def show(request: web.Request) -> web.Response:
         notices += site.under_way.drawn(index.known)
     if not body and not notices:
         body = Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
-    where = site.environment.state.runs.partition("?")[0]
-    response = respond(request, "Runs", notices + body, subtitle=f"{count} in {where}")
+    response = respond(request, "Runs", notices + body, subtitle=f"{count} in {place(site.environment.state.runs)}")
     if is_partial:
         response.headers["Refresh"] = str(REFRESH_SECONDS)
     return response
