@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -38,6 +40,9 @@ def ui(
             err=True,
         )
     serve_site(make_app(site), host, port, lambda address: echo(f"{address}  (Ctrl-C ends it)"))
+    # Python would wait for each thread that waits for a store. What one writes is written whole, or not at all.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _is_loopback(host: str) -> bool:

@@ -20,6 +20,7 @@ POLICY = (
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 READ_SECONDS = 60
+BEGIN_SECONDS = 3
 STATIC = Path(__file__).parent / "static"
 PAGE_CSS = Path(slipway.pages.__file__).parent / "page.css"
 
@@ -30,7 +31,7 @@ def make_app(site: Site) -> web.Application:
     app = web.Application(middlewares=[_errors, strangers], client_max_size=BODY_BYTES)
     app[SITE] = site
     app.on_response_prepare.append(_protect)
-    app.on_startup.append(_look)
+    app.on_startup.append(_begin)
     app.add_routes([web.get("/", _start), web.get("/static/page.css", _page_css), web.static("/static", STATIC)])
     app.add_routes(runs.routes())
     app.add_routes(models.routes(site))
@@ -39,9 +40,11 @@ def make_app(site: Site) -> web.Application:
     return app
 
 
-async def _look(app: web.Application) -> None:
-    """Begins to look for the runs, so that the first page need not wait for them."""
-    app[SITE].runs.look()
+async def _begin(app: web.Application) -> None:
+    """Looks for the runs before the first page is asked for; a look that takes longer goes on behind the pages."""
+    site = app[SITE]
+    site.under_way.look()
+    await asyncio.wait([site.runs.look()], timeout=BEGIN_SECONDS)
 
 
 async def _start(_request: web.Request) -> web.StreamResponse:

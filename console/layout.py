@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from aiohttp import web
 from markupsafe import Markup
@@ -12,6 +13,7 @@ from console.site import site_of
 from slipway.pages.page import load_template, section_links
 from slipway.pages.printable import printable
 
+PAGE = load_template("console", "page.html.j2")  # compiled with the program, and not for the first page
 ROOMS = (("/runs", "Runs"), ("/models", "Models"), ("/data", "Data"), ("/predict", "Predict"))
 
 
@@ -26,7 +28,7 @@ def respond(
     refresh_seconds: int | None = None,
 ) -> web.Response:
     """A page of the console; `scripts` are names of files in console/static, and `refresh_seconds` loads it again."""
-    page = load_template("console", "page.html.j2").render(
+    page = PAGE.render(
         title=printable(title),
         body=Markup(printable(body)),  # noqa: S704  control characters go, what was escaped stays so
         subtitle=subtitle,
@@ -40,6 +42,12 @@ def respond(
     response = web.Response(text=page, content_type="text/html", status=status)
     keep_mark(request, response)
     return response
+
+
+def place(uri: str) -> str:
+    """A place as pages name it: without the service of a remote one, and the user's own folder as ~."""
+    home, uri = str(Path.home()), uri.partition("?")[0]
+    return f"~{uri.removeprefix(home)}" if uri.startswith(f"{home}/") else uri
 
 
 def get_form(action: str, *parts: Markup) -> Markup:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from console.index.kept import Index
 from console.index.runs import RunEntry, RunRecords
+from console.index.under_way import UnderWay
 from delivery.environment import Environment
 from slipway.stores import storage
 
@@ -35,7 +36,12 @@ class Site:
     def runs(self) -> Index[RunEntry]:
         """All runs of the environment, as lists show them."""
         state = self.environment.state
-        return Index(RunRecords(state.runs), storage.join(state.console, "runs.json"))
+        return Index(RunRecords(state), storage.join(state.console, "runs.json"))
+
+    @cached_property
+    def under_way(self) -> UnderWay:
+        """Runs that a cluster has begun, and not ended."""
+        return UnderWay(self.environment)
 
 
 SITE = web.AppKey("site", Site)

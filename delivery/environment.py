@@ -81,7 +81,8 @@ class Environment:
                 f"remote_home = {home!r}: a run on a cluster needs a bucket; set remote_home: gs://BUCKET/slipway in "
                 "settings/<environment>.yaml"
             )
-        return Locations.under(home)
+        roots = (self.settings.kubeflow.pipeline_root, self.settings.vertex.pipeline_root)
+        return Locations.under(home, *filter(None, roots))
 
     @property
     def state(self) -> Locations:

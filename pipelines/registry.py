@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `sources` are lists of files by digest, `monitoring` the windows that were watched and `tuning` the trials of
-    searches, by model, `prepared` runs that steps may start, by digest, `console` what `slipway ui` keeps to be fast.
+    `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `monitoring` the windows that
+    were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start, by digest,
+    `console` what `slipway ui` keeps to be fast.
     """
 
+    artifacts: tuple[str, ...]
     modules: str
     store: str
     runs: str
@@ -45,10 +47,10 @@ class Locations:
     console: str
 
     @classmethod
-    def under(cls, home: str) -> Self:
-        """Folders of one home."""
+    def under(cls, home: str, *artifacts: str) -> Self:
+        """Folders of one home; `artifacts` are roots beside its own."""
         names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console")
-        return cls(*(join(home, name) for name in names))
+        return cls((join(home, "artifacts"), *artifacts), *(join(home, name) for name in names))
 
 
 @dataclass(frozen=True)

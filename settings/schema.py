@@ -171,10 +171,13 @@ class Serving(RolloutPolicy):
             out.
         cluster: `projects/P/locations/L/clusters/C` of GKE (which steps on Vertex need), or a context of your
             kubeconfig. If empty, steps use the cluster that they run in, and commands the current context.
+        address: REST of the servers, as the console reaches them, for its room Predict; `{model}` stands for the
+            model: `http://{model}-serving.staging:8501`. If empty, the console serves the models itself.
     """
 
     overlay: str = ""
     cluster: str = ""
+    address: WebAddress = ""
 
     @property
     def policy(self) -> dict[str, Any]:

@@ -10,15 +10,14 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.records import view_own
 from console.runs.artifacts import artifacts_of
 from slipway.data.examples.dataset import SPLITS
 from slipway.data.statistics.io import read_statistics
 from slipway.monitoring.as_statistics import window_statistics
 from slipway.monitoring.result import FILE, read_result
-from slipway.runs.store import view_run
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -86,25 +85,24 @@ def read_set(
 
 def read_run(state: Locations, name: str) -> RunView:
     """A run by its whole name; UnknownError if there is none."""
-    uri = storage.join(state.runs, name)
-    view = _view(uri, _look(uri)) if _NAME.fullmatch(name) else None
+    view = _view(state, name, _look(state.runs)) if _NAME.fullmatch(name) else None
     if view is None:
         raise UnknownError(f"there is no run {name[:200]!r} in {state.runs}; it may have been removed")
-    return view_run(uri) if view.state == "running" else view
+    return view_own(state, name) if view.state == "running" else view
 
 
-def find_artifact(state: Locations, view: RunView, name: str, when: str) -> str:
-    """The URI of what a run left; UnknownError if it ended before, or names a place that is not its own."""
-    if uri := artifacts_of(view, Path(state.runs).parent).get(name):
+def find_artifact(view: RunView, name: str, when: str) -> str:
+    """The URI of what a run left; UnknownError if it ended before, or left it outside of the environment."""
+    if uri := artifacts_of(view).get(name):
         return uri
-    if name in view.summary.artifacts:
-        raise UnknownError(f"the {name} of run {view.name} lies outside of the environment's home, and is not shown")
-    raise UnknownError(f"run {view.name} has no {name}: it ended before {when}")
+    raise UnknownError(
+        f"run {view.name} has no {name} here: it ended before {when}, or left it outside of the environment"
+    )
 
 
 @lru_cache(KEPT)
-def _view(uri: str, _look: float) -> RunView | None:
-    return view_run(uri) if storage.exists(uri) else None
+def _view(state: Locations, name: str, _look: float) -> RunView | None:
+    return view_own(state, name) if storage.exists(storage.join(state.runs, name)) else None
 
 
 def newest_windows(monitoring: str) -> list[tuple[str, str]]:
@@ -128,7 +126,7 @@ def _look(uri: str) -> float:
 
 def _read_split(state: Locations, run: str, split: str) -> statistics_pb2.DatasetFeatureStatistics:
     view = read_run(state, run)
-    uri = find_artifact(state, view, view.summary.lineage.shows.statistics, "they were computed")
+    uri = find_artifact(view, view.summary.lineage.shows.statistics, "they were computed")
     known = _statistics(uri, view.summary.finished)
     if split not in known:
         raise UnknownError(f"run {run} has no split {split!r}; it has {', '.join(known)}")

@@ -145,7 +145,7 @@ def read_judged(state: Locations, run: str) -> Judged:
     """The evaluation of a run; UnknownError if it has none."""
     view = read_run(state, run)
     summary = view.summary
-    uri = find_artifact(state, view, summary.lineage.shows.evaluation, "its model was judged")
+    uri = find_artifact(view, summary.lineage.shows.evaluation, "its model was judged")
     return Judged(run, *_fetch(uri, summary.finished), summary.data_digest, summary.pushed_version)
 
 

@@ -21,9 +21,8 @@ from slipway.errors import SlipwayError
 from slipway.stores import storage
 
 Entry = TypeVar("Entry", bound=BaseModel)
-READERS = 8
 SHOWN_EVERY = 100  # entries that a long first look has read
-FIRST_SECONDS, LATER_SECONDS = 0.04, 0.03  # that a page waits for a look, where nothing is known yet and later
+PATIENCE_SECONDS = 0.03  # that a page waits for a look
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +36,10 @@ class Source(Protocol[Entry]):
     @property
     def every_seconds(self) -> float:
         """How old a look may be before the next one."""
+
+    @property
+    def readers(self) -> int:
+        """How many entries are read at once."""
 
     def marks(self) -> dict[str, str]:
         """The names that there are, each with a mark that changes with its files."""
@@ -65,6 +68,7 @@ class Index(Generic[Entry]):
     Attributes:
         failure: Why the last look at the records did not succeed; empty if it did.
         has_looked: Whether there was a look that came to its end.
+        known: The entries by name that looks have found so far.
         missing: How many entries are not read yet.
         edition: Changes with the entries.
     """
@@ -73,6 +77,7 @@ class Index(Generic[Entry]):
     uri: str
     failure: str = ""
     has_looked: bool = False
+    known: dict[str, Entry] = field(default_factory=dict)
     missing: int = 0
     edition: int = 0
     _kept: dict[str, _Kept[Entry]] | None = None
@@ -81,8 +86,7 @@ class Index(Generic[Entry]):
 
     async def entries(self) -> dict[str, Entry]:
         """The entries by name, as the last look found them; a look that takes long goes on behind the page."""
-        patience = LATER_SECONDS if self._kept or self.has_looked else FIRST_SECONDS
-        await asyncio.wait([self.look()], timeout=patience)
+        await asyncio.wait([self.look()], timeout=PATIENCE_SECONDS)
         return self.known
 
     async def find(self, name: str) -> Entry | None:
@@ -94,11 +98,6 @@ class Index(Generic[Entry]):
             found = self.known.get(name)
         return found
 
-    @property
-    def known(self) -> dict[str, Entry]:
-        """The entries by name that looks have found so far."""
-        return {name: one.entry for name, one in (self._kept or {}).items()}
-
     def look(self) -> asyncio.Task[None]:
         """The look that goes on, or a new one if the last is too old."""
         aged = time.monotonic() - self._looked > self.source.every_seconds
@@ -108,7 +107,7 @@ class Index(Generic[Entry]):
 
     def _refresh(self) -> None:
         if self._kept is None:
-            self._kept = self._load()
+            self._keep(self._load())
         try:
             changed, self.failure = self._update(self.source.marks())
             if changed:
@@ -145,6 +144,7 @@ class Index(Generic[Entry]):
 
     def _keep(self, kept: dict[str, _Kept[Entry]]) -> None:
         self._kept = kept
+        self.known = {name: one.entry for name, one in kept.items()}
         self.edition += 1
 
     def _read(self, names: list[str]) -> Iterator[tuple[str, Entry | SlipwayError | None]]:
@@ -159,7 +159,7 @@ class Index(Generic[Entry]):
                 _log.warning("%s is left out: %s", name, error)
                 return None
 
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(self.source.readers) as readers:
             yield from zip(names, readers.map(read, names), strict=True)
 
     def _load(self) -> dict[str, _Kept[Entry]]:

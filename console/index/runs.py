@@ -10,18 +10,21 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from console.records import view_own
+from pipelines.registry import Locations
 from slipway.evaluation.metric import METRICS, key_metrics
 from slipway.pages.page import Tone
-from slipway.remote.google import open_objects
+from slipway.remote.google import StoredObject, open_objects
 from slipway.runs.notes import NOTES
 from slipway.runs.record import RunState
-from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView, view_run
+from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView
 from slipway.runs.summary import TUNING
 from slipway.runs.where import Fact, facts_of
 from slipway.stores import storage
 
 RECORD = (STEPS, SUMMARY, OUTCOME, TUNING, NOTES)
 FRESH_SECONDS = 5
+REMOTE_READERS = 8
 
 
 class RunEntry(BaseModel):
@@ -90,43 +93,55 @@ def key_figures(metrics: dict[str, float | None]) -> dict[str, float | None]:
 
 
 class RunRecords:
-    """The runs below a folder or a gs:// URI, for the index."""
+    """The runs of an environment, for the index."""
 
     kind = RunEntry
 
-    def __init__(self, runs: str) -> None:
-        self.runs = runs
-        self.every_seconds = 5.0 if storage.is_remote(runs) else 0.5
+    def __init__(self, state: Locations) -> None:
+        self.state = state
+        self.is_remote = storage.is_remote(state.runs)
+        self.every_seconds = 5.0 if self.is_remote else 0.5
+        self.readers = REMOTE_READERS if self.is_remote else 1  # a disk is fast: threads would only wait for Python
+        self._files: dict[str, list[str]] = {}  # of the record of each run in a bucket
 
     def marks(self) -> dict[str, str]:
         """Names of the runs, with times and sizes, or generations, of the files of their records."""
-        return self._remote_marks() if storage.is_remote(self.runs) else self._local_marks()
+        return self._remote_marks() if self.is_remote else self._local_marks()
 
     def read(self, name: str) -> RunEntry:
-        """One run's entry."""
-        return entry_of(view_run(storage.join(self.runs, name)))
+        """One run's entry; of a bucket, only what the last listing has is asked for."""
+        return entry_of(view_own(self.state, name, self._files.get(name)))
 
     def is_settled(self, entry: RunEntry) -> bool:
         """A run that goes on, or whose record could not be read, may be another one the next time."""
         return entry.state != "running" and not entry.problem
 
     def _local_marks(self) -> dict[str, str]:
-        if not Path(self.runs).is_dir():
+        if not Path(self.state.runs).is_dir():
             return {}
         marks = {}
-        with os.scandir(self.runs) as found:
+        with os.scandir(self.state.runs) as found:
             marks = {one.name: _mark(one.path) for one in found if one.is_dir()}
         return {name: mark for name, mark in marks.items() if mark}
 
     def _remote_marks(self) -> dict[str, str]:
-        marks: dict[str, list[str]] = defaultdict(list)
-        for path, found in sorted(open_objects(self.runs).objects("").items()):
+        """One listing for each 1,000 objects."""
+        records: dict[str, dict[str, StoredObject]] = defaultdict(dict)
+        for path, found in sorted(open_objects(self.state.runs).objects("").items()):
             run, slash, name = path.partition("/")
             if slash and name in RECORD:
-                marks[run].append(str(found.generation))
+                records[run][name] = found
             elif slash:
-                marks.setdefault(run, [])
-        return {run: " ".join(generations) for run, generations in marks.items()}
+                records.setdefault(run, {})
+        self._files = {run: _asked_for(files) for run, files in records.items()}
+        return {run: " ".join(str(one.generation) for one in files.values()) for run, files in records.items()}
+
+
+def _asked_for(files: dict[str, StoredObject]) -> list[str]:
+    """The files of a record that say something: a summary has all of an outcome that was there before it."""
+    summary, outcome = files.get(SUMMARY), files.get(OUTCOME)
+    is_told = summary and outcome and outcome.created <= summary.created
+    return [name for name in files if not (is_told and name == OUTCOME)]
 
 
 def _mark(folder: str) -> str:

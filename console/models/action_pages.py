@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from console.models.jobs import JobView
 
 LONGEST_REASON = 500
+KEPT = 1000  # characters of a reason that is to be corrected
 TONES: dict[str, Tone] = {
     "running": "plain", "succeeded": "good", "held": "warn", "failed": "bad", "interrupted": "bad"
 }  # fmt: skip
@@ -47,14 +50,20 @@ def check_reason(text: str) -> str:
 
 
 def action_form(
-    request: web.Request, plan: Plan, model: Model, hidden: dict[str, str], *, reason: str = "", problem: str = ""
+    request: web.Request,
+    plan: Plan,
+    model: Model,
+    hidden: dict[str, str],
+    typed: Mapping[str, str] = MappingProxyType({}),
+    problem: str = "",
 ) -> Markup:
-    """What the action changes, and the question why."""
-    asked = [_hidden(hidden), field("Reason, for the history", "why", reason, required=True)]
+    """What the action changes, and the question why; with what was typed before a problem came up."""
+    asked = [_hidden(hidden), field("Reason, for the history", "why", typed.get("why", "")[:KEPT], required=True)]
     if plan.kind == "retrain":
-        asked.append(select("Data", "data", data_choices(model), "own"))
+        asked.append(select("Data", "data", data_choices(model), typed.get("data", "own")))
     wrong = notice(problem, "bad") if problem else Markup("")
-    return wrong + _changes(request, plan) + post_form(request, request.path, *asked, button("Go on"))
+    path = request.path.removesuffix("/do")
+    return wrong + _changes(request, plan) + post_form(request, path, *asked, button("Go on"))
 
 
 def confirmation(request: web.Request, plan: Plan, reason: str, hidden: dict[str, str], path: str) -> Markup:

@@ -10,7 +10,9 @@ import asyncio
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +33,7 @@ WINDOWS = 30  # in the pictures of a model
 WAIT_SECONDS = 1.0  # for a cluster and a server; what comes later is on the next page
 RECENT_SECONDS = 30.0  # how old an answer may be that is shown while a new one is on its way
 ANSWER_BYTES = 100_000
+READERS = 8  # of the page of all models
 REST = "http://127.0.0.1:8501"
 
 
@@ -108,12 +111,14 @@ class Catalog:
         self._models: dict[str, _Remembered] = {}
         self._windows: dict[str, tuple[float, list[WindowResult]]] = {}
         self._drawn: dict[str, tuple[list[WindowResult], Any]] = {}
-        self._reading = threading.Lock()
+        self._listing = threading.Lock()
+        self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by model
+        self._readers = ThreadPoolExecutor(READERS, "models")
         self._changes = 0  # that were made through this console
 
     def models(self) -> list[Model]:
         """All models, by name."""
-        return [self._model(name) for name in self._all_names()]
+        return list(self._readers.map(self._model, self._all_names()))
 
     def model(self, name: str) -> Model | None:
         """One model; None if the store has none of this name."""
@@ -143,15 +148,22 @@ class Catalog:
         return drawing
 
     def _all_names(self) -> list[str]:
-        with self._reading:
-            asked, names = self._names
-            if time.monotonic() - asked > FRESH_SECONDS * (10 if names and storage.is_remote(self._store.uri) else 1):
-                names = self._store.models()
-                self._names = (time.monotonic(), names)
+        """One lists them; who comes meanwhile has those of the last time, or waits where there are none."""
+        asked, names = self._names
+        if time.monotonic() - asked <= FRESH_SECONDS * (10 if names and storage.is_remote(self._store.uri) else 1):
             return names
+        if not self._listing.acquire(blocking=not names):
+            return names
+        try:
+            if self._names[0] == asked:
+                self._names = (time.monotonic(), self._store.models())
+            return self._names[1]
+        finally:
+            self._listing.release()
 
     def _model(self, name: str) -> Model:
-        with self._reading:
+        """Of several who ask for a model one reads it; nobody waits for another model."""
+        with self._reading[name]:
             known, now, changes = self._models.get(name), time.monotonic(), self._changes
             if known and now - known.asked < FRESH_SECONDS and known.changes == changes:
                 return known.model

@@ -22,17 +22,19 @@ from console.models.catalog import Catalog, Model, Serving
 from console.models.model_page import draw_windows, model_page
 from console.models.overview import models_page
 from console.models.version_page import version_page
+from console.records import view_own, with_own_artifacts
 from console.site import Site
 from delivery.versions import CHANGES, describe_change
 from slipway.errors import ChangedMeanwhileError, ConfigError, SlipwayError
 from slipway.monitoring.page import window_body, window_subtitle, window_title
-from slipway.pages.page import log, notice
+from slipway.pages.page import log, notice, section
 from slipway.runs.explain import Explanation, explain_stored
+from slipway.stores import storage
 from slipway.stores.model_store import Version
 from slipway.stores.model_store.numbers import version_of
 
 STORE_SECONDS = 10.0  # that a page waits for the store
-READERS = 4
+READERS = 32
 SENT, EXPLAINED = 1000, 100  # forms and versions that are remembered
 REFRESH_SECONDS = 2
 _ONCE = re.compile(r"[0-9a-f]{16}")
@@ -122,13 +124,21 @@ class Room:
 
     async def confirm(self, request: web.Request) -> web.Response:
         """Checks a form, and asks once more."""
-        model, chosen, fields = await self._posted(request)
+        if not self._site.allow_actions:
+            raise web.HTTPForbidden(text=_FORBIDDEN)
+        fields = await read_form(request)
+        self._catalog.forget()
+        model = await self._model(request)
+        chosen = self._plan(request, model)
+        try:
+            _check_seen(fields, chosen)
+        except ChangedMeanwhileError as error:
+            return await self._not_done(request, fields, error)
         try:
             reason = check_reason(fields.get("why", ""))
             data = check_data(fields.get("data", "own"), model)
         except ConfigError as error:
-            typed = fields.get("why", "")[:1000]
-            form = action_form(request, chosen, model, _seen(chosen), reason=typed, problem=str(error))
+            form = action_form(request, chosen, model, _seen(chosen), fields, str(error))
             return respond(request, chosen.title, form, status=422)
         hidden = _seen(chosen) | {"once": secrets.token_hex(8), "data": data}
         return respond(request, f"{chosen.title}?", confirmation(request, chosen, reason, hidden, request.path))
@@ -146,9 +156,7 @@ class Room:
         try:
             where = await asyncio.shield(self._sent[once])
         except SlipwayError as error:
-            name = request.match_info["model"]
-            back = Markup('<p><a href="/models/{0}">{0} as it is now</a></p>').format(name)
-            return respond(request, "Not done", notice(str(error), "bad") + back, status=409)
+            return await self._not_done(request, fields, error)
         raise web.HTTPSeeOther(where)
 
     async def show_job(self, request: web.Request) -> web.Response:
@@ -178,19 +186,18 @@ class Room:
             self._catalog.forget()
         return f"/models/{model.name}?event={place}"
 
-    async def _posted(self, request: web.Request) -> tuple[Model, Plan, dict[str, str]]:
-        """The model, the action and the fields of a form; 409 if the model is not as the form showed it."""
-        if not self._site.allow_actions:
-            raise web.HTTPForbidden(text=_FORBIDDEN)
-        fields = await read_form(request)
-        self._catalog.forget()
-        model = await self._model(request)
-        chosen = self._plan(request, model)
+    async def _not_done(self, request: web.Request, fields: dict[str, str], error: SlipwayError) -> web.Response:
+        """Why nothing was done, and the form anew, of the model as it is now, with what was typed."""
+        name = request.match_info["model"]
+        said = notice(str(error), "bad")
+        said += Markup('<p><a href="/models/{0}">{0} as it is now</a></p>').format(name)
         try:
-            _check_seen(fields, chosen)
-        except ChangedMeanwhileError as error:
-            raise web.HTTPConflict(text=str(error)) from error
-        return model, chosen, fields
+            model = await self._model(request)
+            chosen = self._plan(request, model)
+        except web.HTTPException:  # the action is not possible any more
+            return respond(request, "Not done", said, status=409)
+        form = action_form(request, chosen, model, _seen(chosen), fields)
+        return respond(request, "Not done", said + section(f"{chosen.title}: again", form), status=409)
 
     async def _read(self, read: Callable[[], _T]) -> _T:
         """What the store gives, in a thread; 504 if it does not answer."""
@@ -253,7 +260,9 @@ class Room:
         key = (model.name, version.number, len(model.state.history))
         if (known := self._explanations.get(key)) is not None:
             return known
-        explanation = explain_stored(version, self._site.environment.state.runs, model.events(version.number)[::-1])
+        state, run = self._site.environment.state, version.manifest.lineage.run
+        view = view_own(state, run) if run in storage.list_names(state.runs) else None
+        explanation = explain_stored(with_own_artifacts(state, version), view, model.events(version.number)[::-1])
         list(explanation.parts())  # which reads what it needs, here in a thread
         return _remember(self._explanations, key, explanation, EXPLAINED)
 

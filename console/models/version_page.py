@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from console.layout import place
 from console.models.model_page import history_table
 from console.models.overview import run_link, stage_badge, version_link
 from slipway.pages.numbers import MISSING, format_number, format_time
@@ -108,7 +109,7 @@ def _files(version: Version) -> Markup:
     rows = [(code(one.path), code(one.sha256), format_number(one.size)) for one in files]
     listed = table(("file", "SHA-256", "bytes"), rows, text_columns=2)
     places: list[tuple[str, Cell]] = [
-        ("path", code(version.uri)),
+        ("path", code(place(version.uri))),
         ("model digest", code(version.manifest.model_digest)),
     ]
     size = sum(one.size for one in files)

@@ -1,13 +1,8 @@
-"""The files of a run: its record and what its steps left, and nothing else.
-
-A record names places. One on this machine is shown only from inside the environment's home, whatever the record says:
-whoever may write records, as on a shared bucket, must not make the console read other files.
-"""
+"""The files of a run: its record and what its steps left, and nothing else."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from slipway.errors import StoreError
 from slipway.runs.store import RunView
@@ -17,27 +12,11 @@ from slipway.stores.storage import StoredFile
 RECORD = "record"
 
 
-def artifacts_of(view: RunView, home: Path) -> dict[str, str]:
-    """The URIs of what may be shown of a run, by name: its record, its artifacts, and its steps' pages."""
+def artifacts_of(view: RunView) -> dict[str, str]:
+    """The URIs of what there is of a run, by name: its record, its artifacts, and its steps' pages."""
     outputs = {f"{step.name}.{name}": uri for step in view.steps for name, uri in step.outputs.items()}
     pages = {name: outputs[name] for name in view.summary.lineage.shows.pages.values() if name in outputs}
-    named = {**pages, **view.summary.artifacts, RECORD: view.uri}
-    return {name: uri for name, uri in named.items() if isinstance(uri, str) and _is_own(uri, view, home)}
-
-
-def with_own_artifacts(view: RunView, home: Path) -> RunView:
-    """The run without the artifacts that may not be shown, so that its report does not read them either."""
-    own = artifacts_of(view, home)
-    artifacts = {name: uri for name, uri in view.summary.artifacts.items() if own.get(name) == uri}
-    return replace(view, summary=view.summary.model_copy(update={"artifacts": artifacts}))
-
-
-def _is_own(uri: str, view: RunView, home: Path) -> bool:
-    if uri.startswith("gs://"):
-        return True
-    if storage.is_remote(view.uri) or ("://" in uri and not uri.startswith("file://")):
-        return False
-    return storage.local_path(uri).resolve().is_relative_to(home.resolve())
+    return {**pages, **view.summary.artifacts, RECORD: view.uri}
 
 
 def files_of(uri: str) -> list[StoredFile]:

@@ -32,4 +32,4 @@ async def show(request: web.Request) -> web.Response:
 def _body(views: list[RunView]) -> Markup:
     link = Markup('<a href="/runs/{}">{}</a>')
     heads = [link.format(quote(view.name, safe=""), printable(view.name)) for view in views]
-    return comparison_body(views, compare(views), heads)
+    return Markup('<div class="compared">{}</div>').format(comparison_body(views, compare(views), heads))

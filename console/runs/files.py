@@ -17,7 +17,7 @@ from markupsafe import Markup
 from console.layout import respond
 from console.runs.artifacts import RECORD, artifacts_of, file_of, files_of
 from console.runs.run import files_address, find_run
-from console.site import DEADLINE, site_of
+from console.site import DEADLINE
 from slipway.errors import SlipwayError, StoreError
 from slipway.pages.page import code, facts, log, notice, section, table
 from slipway.pages.printable import printable
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 async def show_artifacts(request: web.Request) -> web.Response:
     """What there is of a run."""
     view = await find_run(request)
-    artifacts = artifacts_of(view, site_of(request).environment.settings.home)
+    artifacts = artifacts_of(view)
     own = f"{files_address(view.name)}/"
     record = await asyncio.to_thread(files_of, artifacts[RECORD])
     link = Markup('<a href="{}{}">{}</a>')
@@ -78,7 +78,7 @@ async def show_file(request: web.Request) -> web.StreamResponse:
 async def _artifact(request: web.Request) -> tuple[str, str, str]:
     """URI, title and address of the artifact that an address names."""
     view, name = await find_run(request), request.match_info["artifact"]
-    artifacts = artifacts_of(view, site_of(request).environment.settings.home)
+    artifacts = artifacts_of(view)
     if name not in artifacts:
         raise web.HTTPNotFound(text=f"{view.name} has no artifact {printable(name)[:200]} that can be shown.")
     return artifacts[name], f"{printable(name)} of {view.name}", f"{files_address(view.name)}/{quote(name, safe='')}"

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from console.index.kept import Index
 from console.index.runs import RunEntry
-from console.layout import button, field, get_form, respond, select
+from console.layout import button, field, get_form, place, respond, select
 from console.site import site_of
 from slipway.errors import ConfigError
 from slipway.evaluation.metric import BEST
@@ -58,7 +58,9 @@ class Wanted:
 
 async def show(request: web.Request) -> web.Response:
     """The page of all runs."""
-    index, wanted = site_of(request).runs, Wanted.of(request)
+    site, wanted = site_of(request), Wanted.of(request)
+    index = site.runs
+    site.under_way.look()
     await index.entries()
     notices, is_partial = Markup(""), bool(index.missing) or not index.has_looked
     if index.failure:
@@ -67,10 +69,11 @@ async def show(request: web.Request) -> web.Response:
         many = f"{index.missing:,} runs" if index.missing else "Runs"
         notices += notice(f"{many} are still being read. The page loads itself again.")
     body, count = _drawn(index, index.edition, wanted)
+    if wanted == Wanted():
+        notices += site.under_way.drawn(index.known)
     if not body and not notices:
         body = Markup("<p>There are no runs yet. <code>slipway run</code> makes one.</p>")
-    where = site_of(request).environment.state.runs.partition("?")[0]
-    response = respond(request, "Runs", notices + body, subtitle=f"{count} in {where}")
+    response = respond(request, "Runs", notices + body, subtitle=f"{count} in {place(site.environment.state.runs)}")
     if is_partial:
         response.headers["Refresh"] = str(REFRESH_SECONDS)
     return response

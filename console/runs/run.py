@@ -9,7 +9,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from console.layout import respond
-from console.runs.artifacts import with_own_artifacts
+from console.records import view_own
 from console.runs.progress import progress
 from console.site import site_of
 from slipway.data.examples.dataset import QUARANTINE
@@ -17,8 +17,7 @@ from slipway.pages.page import code
 from slipway.pages.printable import printable
 from slipway.runs.record import Step
 from slipway.runs.report import Links, report_body, report_subtitle
-from slipway.runs.store import RunView, view_run
-from slipway.stores import storage
+from slipway.runs.store import RunView
 
 REFRESH_SECONDS = 5  # without scripts; console/static/live.js asks more often
 
@@ -100,8 +99,7 @@ async def find_named(request: web.Request, name: str) -> RunView:
     site = site_of(request)
     if await site.runs.find(name) is None:
         raise web.HTTPNotFound(text=f"There is no run {printable(name)[:200]}.")
-    view = await asyncio.to_thread(view_run, storage.join(site.environment.state.runs, name))
-    return with_own_artifacts(view, site.environment.settings.home)
+    return await asyncio.to_thread(view_own, site.environment.state, name)
 
 
 def files_address(run: str) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from aiohttp import web
 from markupsafe import Markup
 
-from serving.predict_page.asking import Prediction, ServedModel
+from serving.predict_page.asking import Loaded, Prediction
 from serving.predict_page.csv_table import FEWER_ROWS, MAX_BYTES, TooLargeError, read_table, write_table
 from serving.predict_page.describe import form_of_signature
 from serving.predict_page.effects import effects, variations
@@ -74,11 +74,25 @@ class Respond(Protocol):
         ...
 
 
+class Served(Protocol):
+    """A model on a server, as `asking.ServedModel` is one."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    def loaded(self) -> Loaded:
+        """The version that answers."""
+
+    def predict(self, rows: Sequence[Mapping[str, Value]]) -> Prediction:
+        """The answers to rows, in one request."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """A model that the page shows: who is asked, and its form; without one it is made of the server's signature."""
 
-    served: ServedModel
+    served: Served
     form: Form | None = None
 
 

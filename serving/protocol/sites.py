@@ -127,8 +127,15 @@ async def read_posted(request: web.Request, most: int, fix: str = "Send less.") 
 
 
 def serve_site(app: web.Application, host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Serves on an address, which `tell` gets once it is bound, until SIGINT or SIGTERM."""
-    asyncio.run(_serve(app, host, port, tell))
+    """Serves on an address, which `tell` gets once it is bound, until SIGINT or SIGTERM.
+
+    Threads that still wait for a store are not waited for, as `asyncio.run` would.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(_serve(app, host, port, tell))
+    finally:
+        loop.close()
 
 
 async def _serve(app: web.Application, host: str, port: int, tell: Callable[[str], None]) -> None:

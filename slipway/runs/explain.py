@@ -139,12 +139,12 @@ def explain_run(view: RunView, store: ModelStore | None = None) -> Explanation:
 def explain_version(what: str, runs: str | Path, store: ModelStore) -> Explanation:
     """A version as `find_version` takes and refuses it, with the run that pushed it if its record is among `runs`."""
     version = find_version(store, what)
-    return explain_stored(version, runs, _events(store, version.model, version.number))
-
-
-def explain_stored(version: Version, runs: str | Path, events: Sequence[Event]) -> Explanation:
-    """A version that was found already, with the events that concern it, oldest first."""
     run = read_if_there(lambda: load_run(runs, version.manifest.lineage.run))
+    return explain_stored(version, run, _events(store, version.model, version.number))
+
+
+def explain_stored(version: Version, run: RunView | None, events: Sequence[Event]) -> Explanation:
+    """A version that was found already, with its run if there is one, and the events that concern it, oldest first."""
     view = run if run and run.summary.pushed_version == version.number else None
     known = version.manifest.model_dump(include={"lineage", "reasons", "baseline_version", "data_digest", "artifacts"})
     manifest = Summary(state="succeeded", verdict="pushed", pushed_version=version.number, **known)

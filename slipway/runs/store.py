@@ -4,7 +4,7 @@ import difflib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.pages.numbers import MISSING
-from slipway.runs.notes import Notes, read_notes
+from slipway.runs.notes import NOTES, Notes, read_notes
 from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
-from slipway.runs.summary import read_record, summarise, with_tuning
+from slipway.runs.summary import Record, read_record, summarise, with_tuning
 from slipway.stores import storage
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
@@ -25,13 +25,14 @@ SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
 
 @dataclass(frozen=True)
 class RunView:
-    """One run; `problem` names the files of its record that cannot be read."""
+    """One run; `problem` names files of its record that cannot be read, `files` all that it has, if they are known."""
 
     name: str
     uri: str
     steps: list[Step]
     summary: Summary
     problem: str = ""
+    files: Collection[str] | None = None
 
     @property
     def state(self) -> RunState:
@@ -53,7 +54,7 @@ class RunView:
     @cached_property
     def notes(self) -> Notes:
         """Tags and the note that people gave it."""
-        return read_notes(self.uri)
+        return read_notes(self.uri) if self.files is None or NOTES in self.files else Notes()
 
     @property
     def report(self) -> str | None:
@@ -143,19 +144,28 @@ def _names(runs: str | Path) -> list[str]:
     return names if storage.is_remote(str(runs)) else [name for name in names if Path(runs, name).is_dir()]
 
 
-def view_run(folder: str | Path) -> RunView:
-    """Merges the files of the runner, of the step that came to a verdict and of the exit handler."""
+def view_run(
+    folder: str | Path, *, files: Collection[str] | None = None, may_read: Callable[[str], bool] | None = None
+) -> RunView:
+    """Merges the files of the runner, of the step that came to a verdict and of the exit handler.
+
+    Others than `files` are not asked for. Artifacts that `may_read` does not allow are neither read nor named.
+    """
     uri = str(folder)
     run = uri.partition("?")[0].rpartition("/")[2] if storage.is_remote(uri) else Path(folder).name
-    recorded = read_record(uri, STEPS, StepsFile)
-    summary = read_record(uri, SUMMARY, Summary)
-    outcome = read_record(uri, OUTCOME, Outcome)
-    problem = ", ".join(
-        name
-        for name, read in ((STEPS, recorded), (SUMMARY, summary), (OUTCOME, outcome))
-        if read is None and storage.exists(storage.join(uri, name))
-    )
+
+    def read(name: str, kind: type[Record]) -> Record | None:
+        return read_record(uri, name, kind) if files is None or name in files else None
+
+    def is_there(name: str) -> bool:
+        return storage.exists(storage.join(uri, name)) if files is None else name in files
+
+    recorded, summary, outcome = read(STEPS, StepsFile), read(SUMMARY, Summary), read(OUTCOME, Outcome)
+    found = ((STEPS, recorded), (SUMMARY, summary), (OUTCOME, outcome))
+    problem = ", ".join(name for name, content in found if content is None and is_there(name))
     problem = f"{problem} cannot be read" if problem else ""
+    summary = summary and _with_own(summary, ["artifacts"], may_read)
+    outcome = outcome and _with_own(outcome, ["artifacts"], may_read)
     if recorded is None:
         if summary and outcome and (summary.verdict, summary.pushed_version) != (outcome.verdict, outcome.version):
             # Kubeflow runs the exit handler of a retry only if it failed before: the summary is the first attempt's.
@@ -166,24 +176,42 @@ def view_run(folder: str | Path) -> RunView:
             started = 0.0 if storage.is_remote(uri) else Path(uri).stat().st_mtime
             lineage = Lineage(run=run, module="", module_digest="", data_uri="", started=started)
             summary = summarise(lineage, "interrupted", [], outcome)
-        return RunView(run, uri, [], summary, problem)
+        return RunView(run, uri, [], summary, problem, files)
     state: RunState = summary.state if summary else "interrupted"
     if recorded.finished is not None:
         state = "failed" if any(step.state == "failed" for step in recorded.steps) else "succeeded"
     elif is_alive(recorded.pid, recorded.pid_started):
         state = "running"
-    killed = {"state": "failed", "error": "interrupted: the process that ran it is gone"}
-    steps = [
-        step.model_copy(update=killed) if step.state == "running" and state != "running" else step
-        for step in recorded.steps
-    ]
+    steps = [_with_own(step, ["artifacts", "outputs"], may_read) for step in recorded.steps]
+    steps = [_killed(step, uri) if step.state == "running" and state != "running" else step for step in steps]
     # In the order of their starts, then those that never started; the exit handler stays last.
     steps = [*sorted(steps[:-1], key=lambda step: step.started or math.inf), *steps[-1:]]
     # The exit handler wrote its summary before the runner was through: what the runner says of the end counts.
     if summary is None or summary.state != state:
         summary = with_tuning(summarise(recorded.lineage, state, steps, outcome), uri)
+        summary = _with_own(summary, ["artifacts"], may_read)  # the tuner's record names some
     finished = recorded.finished or summary.finished
     if state == "interrupted":
         finished = max((step.started + (step.seconds or 0) for step in steps if step.started), default=0.0)
     summary = summary.model_copy(update={"finished": finished})
-    return RunView(run, uri, steps, summary, problem)
+    return RunView(run, uri, steps, summary, problem, files)
+
+
+def _killed(step: Step, run_uri: str) -> Step:
+    """A step whose process is gone; it lived until it last wrote its log."""
+    update: dict[str, Any] = {"state": "failed", "error": "interrupted: the process that ran it is gone"}
+    log = None if storage.is_remote(run_uri) else storage.local_path(run_uri) / "logs" / f"{step.name}.log"
+    if step.started and log and log.is_file():
+        update["seconds"] = round(max(log.stat().st_mtime - step.started, 0.0), 3)
+    return step.model_copy(update=update)
+
+
+def _with_own(record: Record, names: Iterable[str], may_read: Callable[[str], bool] | None) -> Record:
+    """A record without the URIs that may not be read; values that are no URIs go, too."""
+    if may_read is None:
+        return record
+
+    def own(named: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: uri for name, uri in named.items() if isinstance(uri, str) and may_read(uri)}
+
+    return record.model_copy(update={name: own(getattr(record, name)) for name in names})

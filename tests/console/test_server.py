@@ -19,10 +19,11 @@ from tests.recorded_runs import write_run
 
 
 @contextmanager
-def ui(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def ui(home: Path, *options: str, remote: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, and the address that it prints."""
     command = [sys.executable, "-m", "cli.main", "ui", "--port", "0", *options]
     environment = {"SLIPWAY_HOME": str(home), "PATH": "/usr/bin:/bin", "HOME": str(home)}
+    environment |= {"SLIPWAY_REMOTE_HOME": remote} if remote else {}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -50,6 +51,16 @@ def test_ui_serves_on_loopback_until_it_is_told_to_stop(tmp_path: Path, number: 
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, "Traceback" in err, "authentication" in out) == (0, False, False)
+
+
+def test_a_bucket_out_of_reach_holds_up_neither_the_start_nor_the_end(tmp_path: Path) -> None:
+    """A request to it is tried for a minute."""
+    remote = "gs://anonymous@bucket/home?scheme=http&endpoint_override=localhost:9"
+    with ui(tmp_path, remote=remote) as (process, address):
+        status, page = ask(address, "/runs")
+        assert (status, "still being read" in page) == (200, True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
 
 
 def test_ui_says_who_can_reach_it_elsewhere(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def write_home(folder: Path) -> tuple[int, int]:
         store.promote(MODEL, number, why="better on evenings", says="ann")
     store.rollback(MODEL, why="p99 doubled", says="on call")
     judged = described(35, model=MODEL)
-    judged.lineage.shows, judged.artifacts = TRAINING.shows, {"evaluation": str(folder / "evaluation")}
-    (folder / "evaluation").mkdir()
-    write_evaluation(evaluation(), folder / "evaluation")
+    judged.lineage.shows, judged.artifacts = TRAINING.shows, {"evaluation": str(folder / "artifacts" / "evaluation")}
+    (folder / "artifacts" / "evaluation").mkdir(parents=True)
+    write_evaluation(evaluation(), folder / "artifacts" / "evaluation")
     newest = store.push(write_model(folder / "newest", 9), judged).version.number
     for day in range(DAYS):
         requests, scores, labels = draw(day)
@@ -67,9 +67,12 @@ async def take(newest: int) -> None:
 
 def main() -> None:
     """Takes all pictures."""
-    with TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"SLIPWAY_HOME": folder}):
-        _, newest = write_home(Path(folder))
-        asyncio.run(take(newest))
+    with TemporaryDirectory() as user:
+        home = Path(user) / ".slipway"
+        home.mkdir()
+        with mock.patch.dict(os.environ, {"HOME": user, "SLIPWAY_HOME": str(home)}):
+            _, newest = write_home(home)
+            asyncio.run(take(newest))
 
 
 if __name__ == "__main__":

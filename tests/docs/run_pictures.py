@@ -25,12 +25,14 @@ DOCS = PROJECT / "docs"
 
 
 async def picture(browser: Browser, site: Site, *wanted: tuple[str, str, int, int]) -> None:
-    """Takes pictures of pages: name, path, width and height of each."""
-    async with served(site) as client:
-        await site.runs.look()
-        for name, path, width, height in wanted:
-            page = await browser.open(f"{client.make_url('/')}{path}", width=width)
-            await page.screenshot(DOCS / f"console-{name}.png", height)
+    """Takes pictures of pages: name, path, width and height of each; the state is that of a user, and below ~."""
+    user = {"HOME": str(site.environment.settings.home.parent)}
+    with mock.patch.dict(os.environ, user):
+        async with served(site) as client:
+            await site.runs.look()
+            for name, path, width, height in wanted:
+                page = await browser.open(f"{client.make_url('/')}{path}", width=width)
+                await page.screenshot(DOCS / f"console-{name}.png", height)
 
 
 async def take() -> None:

@@ -79,6 +79,23 @@ def test_the_number_stands_first_on_a_phone(site: Site, runs: Path) -> None:
     asyncio.run(look())
 
 
+def test_two_runs_stand_beside_each_other_on_a_phone(site: Site, runs: Path) -> None:
+    async def look() -> None:
+        async with served(site) as client, open_browser() as browser:
+            path = "/runs/compare?run=taxi-1&run=taxi-2"
+            page = await browser.open(str(client.make_url(path)), width=PHONE)
+            cells = "[...document.querySelectorAll('.compared :is(th, td):last-child')]"
+            assert await page.run(f"{cells}.length") > 20
+            assert await page.run(f"{cells}.every(one => one.getBoundingClientRect().right <= innerWidth)")
+            page = await browser.open(str(client.make_url("/runs")), width=PHONE)
+            place = "getComputedStyle(document.querySelector('form[action=\"/runs/compare\"] > button')).position"
+            assert await page.run(place) == "static"
+            await page.tick("input[value=taxi-1]")
+            assert await page.run(place) == "sticky"
+
+    asyncio.run(look())
+
+
 def test_a_search_and_a_comparison_work_without_scripts(site: Site, runs: Path) -> None:
     """The browser itself sends the forms; the clicks are the protocol's, since scripts of the page are off."""
 

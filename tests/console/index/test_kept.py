@@ -28,6 +28,7 @@ class Records:
     broken: Exception | None = None
     kind: type[Fact] = Fact
     every_seconds: float = -1.0
+    readers: int = 2
 
     def marks(self) -> dict[str, str]:
         if self.broken:

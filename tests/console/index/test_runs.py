@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
+import requests
 
 from console.index.kept import Index
 from console.index.runs import RunEntry, RunRecords, key_figures
+from pipelines.registry import Locations
 from slipway.runs.notes import write_notes
-from slipway.runs.record import StepsFile
-from slipway.runs.store import STEPS, list_runs
+from slipway.runs.record import Outcome, StepsFile
+from slipway.runs.store import OUTCOME, STEPS, SUMMARY, list_runs
 from slipway.stores import storage
 from tests.fakes.storage_server import StorageServer
-from tests.recorded_runs import NO_PROCESS, write_run
+from tests.recorded_runs import NO_PROCESS, VERSION, write_run
 
 
-def index_of(runs: str, file: str) -> Index[RunEntry]:
-    records = RunRecords(runs)
+def index_of(home: str, file: str) -> Index[RunEntry]:
+    records = RunRecords(Locations.under(home))
     records.every_seconds = -1.0
     return Index(records, file)
 
@@ -54,7 +58,7 @@ def test_entries_say_what_the_records_say(tmp_path: Path) -> None:
     for name in ("pushed", "refused", "failed", "bad-data", "interrupted"):
         write_run(tmp_path, name, name)
 
-    found = asyncio.run(look(index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))))
+    found = asyncio.run(look(index_of(str(tmp_path), str(tmp_path / "index.json"))))
     for view in list_runs(tmp_path / "runs"):
         one = found.pop(view.name)
         assert (one.state, one.seconds, one.version) == (view.state, view.seconds, view.summary.pushed_version)
@@ -70,7 +74,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path) -> None:
             update={"pid": os.getpid(), "pid_started": None}
         )
         storage.write_text(str(folder / STEPS), file.model_dump_json())
-        index = index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))
+        index = index_of(str(tmp_path), str(tmp_path / "index.json"))
         assert (await look(index))["taxi-1"].state == "running"
         ended = file.model_copy(update={"pid": NO_PROCESS})
         storage.write_text(str(folder / STEPS), ended.model_dump_json())
@@ -83,11 +87,11 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path) -> None:
 def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageServer) -> None:
     async def follow() -> None:
         write_run(tmp_path, "taxi-1", "pushed")
-        runs, file = str(tmp_path / "runs"), str(tmp_path / "index.json")
+        home = storage_server.uri("home") if place == "gs" else str(tmp_path)
+        runs, file = storage.join(home, "runs"), storage.join(home, "console", "runs.json")
         if place == "gs":
-            runs, file = storage_server.uri("home/runs"), storage_server.uri("home/console/runs.json")
             storage.copy_folder(str(tmp_path / "runs"), runs)
-        index = index_of(runs, file)
+        index = index_of(home, file)
         assert list(await look(index)) == ["taxi-1"]
         write_notes(storage.join(runs, "taxi-1"), tags={"kept": "yes"})
         assert (await look(index))["taxi-1"].tags == {"kept": "yes"}
@@ -98,10 +102,43 @@ def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageSer
     asyncio.run(follow())
 
 
+def test_first_look_at_a_bucket_asks_once_for_each_run(
+    tmp_path: Path, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing, a summary for each run, and the file of the index; notes and later outcomes where there are any."""
+    home, names = storage_server.uri("home"), [f"taxi-{number}" for number in range(5)]
+    for name in names:
+        folder = write_run(tmp_path, name, "pushed")
+        storage.write_text(storage.join(home, "runs", name, OUTCOME), (folder / OUTCOME).read_text())
+        storage.write_text(storage.join(home, "runs", name, SUMMARY), (folder / SUMMARY).read_text())
+        storage.write_text(storage.join(home, "runs", name, "logs", "train.log"), "")
+    asked: list[str] = []
+    send = requests.Session.send
+
+    def counted(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        asked.append(f"{request.method} {unquote(str(request.url))}")
+        return send(session, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", counted)
+    index = index_of(home, storage.join(home, "console", "runs.json"))
+    known = asyncio.run(look(index))
+    assert {one.version for one in known.values()} == {VERSION}
+    of_runs = [one for one in asked if "home/runs" in one]
+    assert len(of_runs) == 1 + len(names), of_runs
+    assert sum(SUMMARY in one for one in of_runs) == len(names)
+    outcome = Outcome.model_validate_json((tmp_path / "runs" / "taxi-0" / OUTCOME).read_text())
+    again = outcome.model_copy(update={"verdict": "refused", "version": None})  # a retry, after the summary
+    storage.write_text(storage.join(home, "runs", "taxi-0", OUTCOME), again.model_dump_json())
+    write_notes(storage.join(home, "runs", "taxi-1"), note="kept")
+    known = asyncio.run(look(index))
+    assert [known[name].version for name in names] == [None, *[VERSION] * 4]
+    assert known["taxi-1"].note == "kept"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_value_that_is_no_number_can_be_kept(tmp_path: Path, value: float) -> None:
     write_run(tmp_path, "taxi-1", "pushed")
-    entry = asyncio.run(look(index_of(str(tmp_path / "runs"), str(tmp_path / "index.json"))))["taxi-1"]
+    entry = asyncio.run(look(index_of(str(tmp_path), str(tmp_path / "index.json"))))["taxi-1"]
     odd = entry.model_copy(update={"facts": {"x": value}, "figures": {"auc": value}})
     assert repr(RunEntry.model_validate_json(odd.model_dump_json()).facts) == repr(odd.facts)
 

@@ -162,6 +162,41 @@ def test_a_damaged_version_is_told_and_not_promoted(home: Path) -> None:
     play(home, story)
 
 
+def test_an_action_that_failed_can_be_sent_again(home: Path) -> None:
+    """The page has the form with what was typed, of the model as it is now; the form of before stays sent."""
+
+    async def story(one: Person) -> None:
+        path = f"/models/taxi/{one.versions[1]}/promote"
+        file = home / "models" / "taxi" / str(one.versions[1]) / "fingerprint.pb"
+        await one.confirmed(path)
+        sent, good = dict(one.hidden), file.read_bytes()
+        file.write_text("other")
+        assert await one.send(f"{path}/do") == 409
+        assert f'name="why" value="{WHY}"' in one.said
+        assert f'action="{path}"' in one.said
+        file.write_bytes(good)
+        assert await one.send(path, {"why": WHY}) == 200, one.said
+        assert one.hidden["once"] != sent["once"]
+        assert await one.send(f"{path}/do") == 200
+        assert one.pin == one.versions[1]
+
+    play(home, story)
+
+
+def test_a_form_of_a_model_that_changed_is_shown_anew_with_what_was_typed(home: Path) -> None:
+    async def story(one: Person) -> None:
+        path = f"/models/taxi/{one.versions[1]}/promote"
+        await one.get(path)
+        one.store.promote("taxi", one.versions[2])
+        assert await one.send(path, {"why": WHY}) == 409
+        assert f'name="why" value="{WHY}"' in one.said
+        assert await one.send(path, {"why": WHY}) == 200
+        assert await one.send(f"{path}/do") == 200
+        assert one.pin == one.versions[1]
+
+    play(home, story)
+
+
 def test_forms_without_a_token_or_with_another_ones_are_refused(home: Path) -> None:
     async def story(one: Person) -> None:
         first, second = (f"/models/taxi/{number}/promote" for number in one.versions[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ FIRST_BYTE_SECONDS, SLACK = 0.1, 5  # others use the machine, too
 def read(site: Site, *paths: str) -> list[tuple[int, str]]:
     async def ask() -> list[tuple[int, str]]:
         told = []
-        async with served(site) as client:
+        async with served(replace(site)) as client:  # whose look at the runs is of this loop
             for path in paths:
                 async with client.get(path) as answer:
                     told.append((answer.status, await answer.text()))
@@ -185,7 +186,7 @@ def took(site: Site, *paths: str) -> list[float]:
 
     async def ask() -> list[float]:
         seconds = []
-        async with served(site) as client:
+        async with served(replace(site)) as client:  # whose look at the runs is of this loop
             for path in paths:
                 for _ in range(3):
                     began = time.perf_counter()
@@ -221,10 +222,10 @@ def test_200_versions_come_at_once_from_a_bucket(
 
 
 def test_a_version_page_has_every_check_of_the_gate(site: Site, home: Path) -> None:
-    given = described(1)
-    given.lineage.shows, given.artifacts = TRAINING.shows, {"evaluation": str(home / "evaluation")}
-    (home / "evaluation").mkdir()
-    write_evaluation(evaluation(), home / "evaluation")
+    given, folder = described(1), home / "artifacts" / "evaluation"
+    given.lineage.shows, given.artifacts = TRAINING.shows, {"evaluation": str(folder)}
+    folder.mkdir(parents=True)
+    write_evaluation(evaluation(), folder)
     number = LocalModelStore(home / "models").push(write_model(home / "source"), given).version.number
     [(_, page)] = read(site, f"/models/taxi/{number}")
     assert "All checks" in page

@@ -9,7 +9,11 @@ import pytest
 
 from console.site import Site
 from delivery.environment import open_environment
-from tests.console.served import served
+from serving.server.config import ServerConfig
+from serving.server.model_sources import StoreModels
+from serving.server.server import ModelServer
+from slipway.stores.model_store import LocalModelStore
+from tests.console.served import get, served
 from tests.serving.predict_page.stored import write_home
 
 
@@ -49,3 +53,34 @@ def test_room_of_an_empty_store_says_so(tmp_path: Path, monkeypatch: pytest.Monk
             assert (found.status, "no model" in await found.text()) == (200, True)
 
     asyncio.run(look())
+
+
+def test_room_asks_the_server_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may have another version than the store's, and may be away: no stand-in answers then."""
+    number = write_home(tmp_path)
+    served_there = LocalModelStore(tmp_path / "models")
+    server = ModelServer(
+        StoreModels(served_there, ["tiny"], tmp_path / "cache"), ServerConfig(grpc_port=0, rest_port=0)
+    )
+    server.start()
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("SLIPWAY_SERVING__ADDRESS", f"http://127.0.0.1:{server.rest_port}")
+    write_home(tmp_path / "empty")
+
+    async def look() -> None:
+        async with served(Site(open_environment())) as client:
+            page = await (await client.get("/predict/tiny")).text()
+            assert f"http://127.0.0.1:{server.rest_port}" in page
+            answer = await client.post("/predict/tiny", data={"size": "1.5", "town": "Ulm"})
+            assert (answer.status, f"Version {number}" in await answer.text()) == (200, True)
+            await asyncio.to_thread(server.stop)
+            assert (await client.post("/predict/tiny", data={"size": "1.5", "town": "Ulm"})).status in (502, 503)
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize(("overlay", "says"), [("", "server of this console"), ("staging", "serving.address")])
+def test_page_says_who_answers(home: Path, monkeypatch: pytest.MonkeyPatch, overlay: str, says: str) -> None:
+    write_home(home)
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", overlay)
+    assert says in get(Site(open_environment()), "/predict/tiny").text

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import ClientError
 
-from console.runs.artifacts import artifacts_of, file_of, with_own_artifacts
+from console.records import view_own
+from console.runs.artifacts import artifacts_of, file_of
 from console.runs.files import PAGE_POLICY, TEXT_BYTES
 from console.site import Site
+from pipelines.registry import Locations
 from slipway.errors import StoreError
 from slipway.runs.record import StepsFile
-from slipway.runs.store import STEPS, load_run
+from slipway.runs.store import STEPS
 from slipway.stores import storage
 from tests.console.served import get
 from tests.fakes.storage_server import StorageServer
@@ -111,8 +113,8 @@ def test_artifacts_elsewhere_on_this_machine_are_not_shown(
         "f": "http://169.254.169.254/", "good": str(folder / "artifacts"),
     }  # fmt: skip
     storage.write_text(str(folder / STEPS), file.model_dump_json())
-    view = load_run(home / "runs", "taxi-1")
-    assert set(artifacts_of(view, home)) - {"examples", "statistics", "anomalies"} == {"good", "record"}
+    view = view_own(Locations.under(str(home)), "taxi-1")
+    assert set(artifacts_of(view)) - {"examples", "statistics", "anomalies"} == {"good", "record"}
     for name in "abcdef":
         assert get(site, f"{FILES}/{name}/secret").status == 404
 
@@ -121,10 +123,10 @@ def test_a_record_on_a_bucket_names_no_file_of_this_machine(
     home: Path, site: Site, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_run(home, "taxi-1", "pushed")
-    storage.copy_folder(str(folder), storage_server.uri("runs/taxi-1"))
-    view = load_run(storage_server.uri("runs"), "taxi-1")
-    assert set(artifacts_of(view, home)) == {"record"}
-    assert with_own_artifacts(view, home).summary.artifacts == {}
+    storage.copy_folder(str(folder), storage_server.uri("home/runs/taxi-1"))
+    view = view_own(Locations.under(storage_server.uri("home")), "taxi-1")
+    assert set(artifacts_of(view)) == {"record"}
+    assert view.summary.artifacts == {}
 
 
 def test_a_file_that_the_store_does_not_give_to_its_end_is_no_whole_file(

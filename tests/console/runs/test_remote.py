@@ -11,6 +11,7 @@ import pytest
 from console.index.runs import RunRecords
 from console.site import Site
 from delivery.environment import open_environment
+from pipelines.registry import Locations
 from slipway.runs.record import Outcome
 from slipway.runs.store import OUTCOME, STEPS, SUMMARY
 from slipway.stores import storage
@@ -97,7 +98,7 @@ def test_an_outage_keeps_the_list_and_says_why(
             await site.runs.look()
             records = site.runs.source
             assert isinstance(records, RunRecords)
-            records.runs = GONE.format(0.2)
+            records.state = Locations.under(GONE.format(0.2))
             assert await site.runs.find("taxi-2") is None
             async with client.get("/runs") as answer:
                 text = await answer.text()

@@ -14,6 +14,6 @@ def write_home(home: Path) -> int:
     provenance = Provenance(
         model="tiny",
         lineage=Lineage(run="r", module="tiny", module_digest="d", data_uri="d"),
-        artifacts={"schema": str(write_schema(home / "schema"))},
+        artifacts={"schema": str(write_schema(home / "artifacts" / "schema"))},
     )
     return LocalModelStore(home / "models").push(write_saved_model(home / "model"), provenance).version.number
