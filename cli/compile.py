@@ -18,7 +18,7 @@ def compile(  # noqa: A001 - the command's name
     target: options.Target,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write (.yaml or .json).")],
     module: Annotated[str, typer.Argument(help="Folder under modules/.")] = options.TAXI,
-    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    data: Annotated[str | None, typer.Option(help="gs://, s3:// or bq:// URI; the module's own by default.")] = None,
     set_: options.Set = None,
     image: options.Image = None,
     pipeline: options.Pipeline = DEFAULT_PIPELINE,

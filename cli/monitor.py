@@ -68,7 +68,7 @@ def run(
 def submit(
     module: Module,
     target: options.Target,
-    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    data: Annotated[str | None, typer.Option(help="gs://, s3:// or bq:// URI; the module's own by default.")] = None,
     set_: options.Set = None,
     env: options.Env = None,
     as_json: options.Json = False,
@@ -89,7 +89,7 @@ def ask(
     module: Module,
     target: options.Target,
     why: Annotated[Asked, typer.Option(help="`hand` trains whatever the cool-down says.")] = "new_data",
-    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    data: Annotated[str | None, typer.Option(help="gs://, s3:// or bq:// URI; the module's own by default.")] = None,
     set_: options.Set = None,
     env: options.Env = None,
     as_json: options.Json = False,

@@ -16,7 +16,7 @@ from slipway.targets import RemoteTarget
 
 MAX_PORT = 65535
 TAXI = "taxi"
-DATA_HELP = "File, glob, {SPAN} pattern, gs:// or bq:// URI."
+DATA_HELP = "File, glob, {SPAN} pattern, gs://, s3:// or bq:// URI."
 
 
 def _began() -> float:
@@ -46,7 +46,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE: override a setting or a key of module.yaml.")]
 Target = Annotated[RemoteTarget, typer.Option(help="The cluster's platform.", callback=keep)]
 Store = Annotated[
-    str | None, typer.Option(help="A model store, local or gs://; the environment's by default.", callback=keep)
+    str | None, typer.Option(help="A model store, local, gs:// or s3://; the environment's by default.", callback=keep)
 ]
 Pipeline = Annotated[str, typer.Option(help="Name of the pipeline.")]
 Image = Annotated[str | None, typer.Option(help="Image, as REPOSITORY@sha256:…; the settings' by default.")]

@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command()
 def run(
-    sink: Annotated[str, typer.Option(help="Folder or gs:// URI for the Parquet files.")],
+    sink: Annotated[str, typer.Option(help="Folder, gs:// or s3:// URI for the Parquet files.")],
     upstream_rest: Annotated[str, typer.Option(help="TensorFlow Serving's REST address.")] = "127.0.0.1:8601",
     upstream_grpc: Annotated[str, typer.Option(help="TensorFlow Serving's gRPC address.")] = "127.0.0.1:8600",
     rest_port: Annotated[int, typer.Option(min=0, max=MAX_PORT, help="Listen for REST; 0 takes a free port.")] = 8501,

@@ -91,7 +91,7 @@ def serve(
     rest_api_enable_cors_support: Annotated[
         bool, typer.Option("--rest-api-enable-cors-support", help="Let the pages of other origins read answers.")
     ] = False,
-    request_log: Annotated[str | None, typer.Option(help="Folder or gs:// URI for a log of requests.")] = None,
+    request_log: Annotated[str | None, typer.Option(help="Folder, gs:// or s3:// URI for a log of requests.")] = None,
     request_log_sample: options.Sample = 1.0,
     request_log_fields: options.Fields = "",
     env: options.Env = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.shared_folders import shared_folder
 if TYPE_CHECKING:
     from tests.fakes.fault_proxy import FaultProxy
     from tests.fakes.kubeflow import FakeKubeflow
+    from tests.fakes.s3_server import S3Server
     from tests.fakes.secret_manager import SecretManager
     from tests.fakes.storage_server import StorageServer
     from tests.fakes.vertex import FakeVertex
@@ -58,21 +60,62 @@ def storage_emulator() -> Iterator[StorageServer]:
 
 
 @pytest.fixture
-def storage_server(storage_emulator: StorageServer) -> Iterator[StorageServer]:
+def google_storage(storage_emulator: StorageServer) -> Iterator[StorageServer]:
     """The emulator, whose bucket is empty before and after each test."""
     yield storage_emulator
     storage_emulator.clear()
 
 
 @pytest.fixture
-def fault_proxy(storage_server: StorageServer) -> Iterator[FaultProxy]:
-    """A proxy before the emulator that makes the faults a test asks for."""
+def storage_server(google_storage: StorageServer) -> StorageServer:
+    """A store of objects; the tests of some folders run on each kind."""
+    return google_storage
+
+
+@pytest.fixture(scope="session")
+def s3_emulator() -> Iterator[S3Server]:
+    """S3 with one bucket; the variables of AWS name an account."""
+    from tests.fakes.s3_server import VARIABLES, S3Server
+
+    program = os.environ.get("SLIPWAY_S3_SERVER", "")
+    with S3Server(program) as server, pytest.MonkeyPatch.context() as environment:
+        for name, value in VARIABLES.items():
+            environment.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def s3_server(s3_emulator: S3Server) -> Iterator[S3Server]:
+    """S3, whose bucket is empty before and after each test."""
+    yield s3_emulator
+    s3_emulator.clear()
+
+
+@pytest.fixture
+def google_proxy(google_storage: StorageServer) -> Iterator[FaultProxy]:
+    """A proxy before the emulator of Google that makes the faults a test asks for, and keeps preconditions."""
     from tests.fakes.fault_proxy import FaultProxy
 
-    proxy = FaultProxy(storage_server.port)
+    proxy = FaultProxy(google_storage.port)
     yield proxy
     proxy.close()
     gc.collect()
+
+
+@pytest.fixture
+def s3_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
+    """A proxy before S3 that makes the faults a test asks for."""
+    from tests.fakes.s3_server import S3FaultProxy
+
+    proxy = S3FaultProxy(s3_server.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def fault_proxy(google_proxy: FaultProxy) -> FaultProxy:
+    """A proxy before `storage_server`."""
+    return google_proxy
 
 
 @pytest.fixture

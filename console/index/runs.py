@@ -14,7 +14,7 @@ from console.records import view_own
 from pipelines.registry import Locations
 from slipway.evaluation.metric import METRICS, key_metrics
 from slipway.pages.page import Tone
-from slipway.remote.google import StoredObject, open_objects
+from slipway.remote.objects import StoredObject, open_objects
 from slipway.runs.notes import NOTES
 from slipway.runs.record import RunState
 from slipway.runs.store import OUTCOME, STEPS, SUMMARY, RunView
@@ -134,7 +134,7 @@ class RunRecords:
             elif slash:
                 records.setdefault(run, {})
         self._files = {run: _asked_for(files) for run, files in records.items()}
-        return {run: " ".join(str(one.generation) for one in files.values()) for run, files in records.items()}
+        return {run: " ".join(one.generation for one in files.values()) for run, files in records.items()}
 
 
 def _asked_for(files: dict[str, StoredObject]) -> list[str]:

@@ -40,7 +40,7 @@ def delete_rows(log: str, model: str | None, key: Mapping[str, str], *, dry_run:
     Nobody else writes to a file of the log once it is there. After an error, run it again: what is deleted stays so.
 
     Args:
-        log: The log's folder, local or gs://.
+        log: The log's folder, local, gs:// or s3://.
         model: The model's name; None for all.
         key: Names of logged features, or `request_id`, with the value that a row must have; all of them must fit.
         dry_run: Change nothing.
@@ -50,7 +50,7 @@ def delete_rows(log: str, model: str | None, key: Mapping[str, str], *, dry_run:
         StoreError: there is no log, or none of the model; a file cannot be read or replaced, and those before it are
             done.
     """
-    if "://" in log and not log.startswith("gs://"):
+    if "://" in log and not storage.in_bucket(log):
         raise ConfigError(f"{log} is no folder of Parquet files; delete rows of a table where it is, by SQL")
     logged = [name for name in storage.list_names(log) if name.startswith(_MODEL)]
     wanted = [f"{_MODEL}{quote(model, safe='')}"] if model else logged

@@ -35,7 +35,7 @@ class LogOptions:
     """What is logged, and where.
 
     Attributes:
-        sink: A local folder or a gs:// URI.
+        sink: A local folder, gs:// or s3:// URI.
         sample: Share of calls, 0 to 1.
         fields: Names of features that may be logged; `*` for all, none by default.
         rotate_seconds: Age of its oldest row at which a file is written.

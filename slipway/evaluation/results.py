@@ -271,7 +271,7 @@ def read_evaluation(folder: str | Path) -> Evaluation:
 
 
 def fetch_evaluation(uri: str) -> Evaluation:
-    """The same of an artifact on this machine or gs://, of which only this file is fetched."""
+    """The same of an artifact on this machine or in a bucket, of which only this file is fetched."""
     file = storage.join(uri, FILE)
     return parse_json(storage.read_bytes(file), Evaluation, file, FIX)
 

@@ -97,7 +97,7 @@ def write_slice_details(details: SliceDetails, folder: str | Path) -> None:
 
 
 def read_slice_details(folder: str) -> SliceDetails | None:
-    """The details in an artifact of evaluate_model, local or gs://; None in one of an older version, which has none."""
+    """The details in an artifact of evaluate_model, wherever it is; None in one of an older version."""
     uri = storage.join(folder, FILE)
     return parse_json(storage.read_bytes(uri), SliceDetails, uri, FIX) if storage.exists(uri) else None
 

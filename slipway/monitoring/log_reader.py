@@ -1,7 +1,7 @@
 """The request log of a model: the files that may hold requests of a window, of which no more is read than is needed.
 
 The log's form is docs/decisions/0009-request-log-schema.md: each row is in the folder of its own day. Why a file on
-gs:// is read by range is docs/decisions/0047-the-monitor-reads-a-log-by-range.md.
+a bucket is read by range is docs/decisions/0047-the-monitor-reads-a-log-by-range.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check_log(uri: str) -> None:
     if is_table(uri):
         check_table(uri)
         return
-    if not uri or not (uri.startswith("gs://") or "://" not in uri):
+    if not uri or not (storage.in_bucket(uri) or "://" not in uri):
         raise ConfigError(
             f"request_log = {uri!r}: the monitor reads a log in a folder of this machine or in a bucket, or a "
             "table over one, bq://project.dataset.table; set request_log in settings/, or --log, to the place that the "
@@ -58,7 +58,7 @@ class LogReader:
     A day's folder is listed once, and which times a file holds is remembered: windows of an hour share a day's files.
 
     Args:
-        uri: The log's folder, local or gs://, or a table, bq://project.dataset.table.
+        uri: The log's folder, local, gs:// or s3://, or a table, bq://project.dataset.table.
         model: The model's name.
     """
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from slipway.errors import StoreError
 from slipway.monitoring.decision import State
-from slipway.remote.google import ABSENT, open_object
+from slipway.remote.objects import ABSENT, open_object
 from slipway.remote.retries import retrying
 from slipway.stores import storage
 from slipway.stores.artifacts import parse_json
@@ -29,7 +29,7 @@ def read_state(folder: str) -> State:
 def change_state(folder: str, change: Change[Answer]) -> Answer:
     """Replaces the state by what `change` makes of it, and returns its answer.
 
-    Two monitors at once run one after the other: on a disk by a lock, on `gs://` by the object's generation; `change`
+    Two monitors at once run one after the other: on a disk by a lock, in a bucket by the object's generation; `change`
     is called anew on what the other wrote.
 
     Raises:

@@ -1,17 +1,20 @@
-"""The one parser of URIs of remote objects: `gs://bucket/path`.
+"""The one parser of URIs of remote objects: `gs://bucket/path` and `s3://bucket/path`.
 
-The query names an emulator or another endpoint, and `anonymous@` requests without credentials:
-`gs://anonymous@bucket/path?scheme=http&endpoint_override=localhost:9023&retry_limit_seconds=2`.
+The query names an emulator or another endpoint, in pyarrow's words, and `anonymous@` requests without credentials:
+`gs://anonymous@bucket/path?scheme=http&endpoint_override=localhost:9023&retry_limit_seconds=2`. S3's also takes
+`region`, and `force_virtual_addressing=true` for a store that wants the bucket in its host's name. Where the query
+says nothing, the variables do that AWS's own programs read.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, quote
 
 from slipway.errors import StoreError
 
-SCHEMES = ("gs",)
+SCHEMES = ("gs", "s3")
 RETRY_SECONDS = 60.0
 
 
@@ -25,6 +28,8 @@ class Address:
     anonymous: bool  # whether requests carry no credentials
     endpoint: str  # URL of the service; empty for the public one
     retry_seconds: float  # for one operation
+    region: str = ""  # S3's; empty for that of the variables
+    virtual_host: bool = False  # whether the bucket is a part of the host's name
 
     def below(self, name: str) -> str:
         """URI of an object below this address, without account and query, for messages."""
@@ -47,6 +52,11 @@ def is_remote(uri: str) -> bool:
     return True
 
 
+def in_bucket(uri: str) -> bool:
+    """Whether a URI is of a scheme that `is_remote` supports; no other one is refused."""
+    return uri.partition("://")[0] in SCHEMES and "://" in uri
+
+
 def parse(uri: str) -> Address:
     """The address that a remote URI names; StoreError if it is incomplete, or names an account."""
     scheme, _, rest = uri.partition("://")
@@ -65,12 +75,24 @@ def parse(uri: str) -> Address:
         raise StoreError(f"{uri}: retry_limit_seconds = {seconds!r} is not a number of seconds") from None
     host = given.get("endpoint_override")
     endpoint = f"{given.get('scheme', 'https')}://{host}" if host else ""
-    return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds)
+    virtual_host = given.get("force_virtual_addressing", "").lower() == "true"
+    region = given.get("region", "")
+    return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds, region, virtual_host)
 
 
 def browser_link(uri: str, *, folder: bool) -> str:
     """Where a browser shows an object or a folder with its user's own login; empty on this machine and on emulators."""
     if not is_remote(uri) or (address := parse(uri)).endpoint:
         return ""
+    if address.scheme == "s3":
+        if endpoint_of_variables():
+            return ""
+        kind = "buckets" if folder else "object"
+        return f"https://console.aws.amazon.com/s3/{kind}/{address.bucket}?prefix={quote(address.path)}{'/' * folder}"
     site = "console.cloud.google.com/storage/browser" if folder else "storage.cloud.google.com"
     return f"https://{site}/{quote(f'{address.bucket}/{address.path}')}"
+
+
+def endpoint_of_variables() -> str:
+    """The URL of S3 as AWS's own programs find it; empty for AWS."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")

@@ -3,13 +3,11 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from slipway.errors import StoreError
 from slipway.remote.address import Address
 from slipway.remote.google_login import HOW_TO_LOG_IN
-
-Action = Literal["list", "read", "write", "delete"]
+from slipway.remote.interface import Action
 
 # https://cloud.google.com/storage/docs/access-control/iam-json; replacing an object also deletes one.
 _PERMISSIONS: dict[Action, str] = {

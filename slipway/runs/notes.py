@@ -67,7 +67,7 @@ def write_notes(run_uri: str, *, tags: Mapping[str, str] = {}, note: str | None 
 
 @contextmanager
 def _alone(run_uri: str) -> Iterator[None]:
-    """Two commands on one machine do not overwrite each other's tags; on gs:// the last one wins."""
+    """Two commands on one machine do not overwrite each other's tags; in a bucket the last one wins."""
     if storage.is_remote(run_uri):
         yield
         return

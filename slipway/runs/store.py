@@ -1,4 +1,4 @@
-"""Records of runs: one directory each, on this machine or on gs://, however the run ended."""
+"""Records of runs: one directory each, on this machine or in a bucket, however the run ended."""
 
 import difflib
 import json
@@ -118,7 +118,7 @@ def distinctions(views: list[RunView]) -> list[str]:
 
 
 def list_runs(runs: str | Path) -> list[RunView]:
-    """All runs below a directory or gs:// URI, newest first; a damaged record is listed with its problem."""
+    """All runs below a directory or remote URI, newest first; a damaged record is listed with its problem."""
     views = [view_run(storage.join(str(runs), name)) for name in _names(runs)]
     return sorted(views, key=lambda view: (view.summary.lineage.started, view.name), reverse=True)
 

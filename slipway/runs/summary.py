@@ -128,7 +128,7 @@ def _is_valid(lineage: Lineage, artifacts: dict[str, str], outcome: Outcome | No
 
 
 def readable_folder(uri: str) -> Path:
-    """The folder of an artifact; one on gs:// is copied to this machine, where the newest `COPIES` are kept."""
+    """The folder of an artifact; one in a bucket is copied to this machine, where the newest `COPIES` are kept."""
     if not storage.is_remote(uri):
         return storage.local_path(uri)
     with _DOWNLOADING:  # of two copies at once the first would be deleted under its reader

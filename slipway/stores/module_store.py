@@ -18,7 +18,7 @@ import yaml
 
 from slipway.errors import ModuleError, StoreError
 from slipway.module_api.features import VIEW_NAME
-from slipway.remote.google import ABSENT, GoogleObjects, open_objects
+from slipway.remote.objects import ABSENT, Objects, open_objects
 from slipway.stores import storage
 
 SIZE_LIMIT = 10_000_000
@@ -213,7 +213,7 @@ def _by_digest(files: Files) -> dict[str, Files]:
     return {digest_files(view): view for view in _views(files) if view}
 
 
-def _upload(digest: str, files: Files, objects: GoogleObjects) -> None:
+def _upload(digest: str, files: Files, objects: Objects) -> None:
     """Writes missing objects, never over another one, and compares the result."""
     sums, stored = _sums(digest, files, objects), _stored(digest, objects)
     if stored == sums:
@@ -230,11 +230,11 @@ def _upload(digest: str, files: Files, objects: GoogleObjects) -> None:
         )
 
 
-def _stored(digest: str, objects: GoogleObjects) -> dict[str, str]:
+def _stored(digest: str, objects: Objects) -> dict[str, str]:
     return {name: found.checksum for name, found in objects.objects(f"{digest}/").items()}
 
 
-def _sums(digest: str, files: Files, objects: GoogleObjects) -> dict[str, str]:
+def _sums(digest: str, files: Files, objects: Objects) -> dict[str, str]:
     return {f"{digest}/{path}": objects.checksum(content) for path, content in files.items()}
 
 

@@ -1,4 +1,4 @@
-"""Files by URI: local paths and gs://, with the few operations that steps and commands need.
+"""Files by URI: local paths, gs:// and s3://, with the few operations that steps and commands need.
 
 Every function raises `StoreError` where a file cannot be listed, read, written or deleted. Written files appear under
 their names only when they are whole, with the permissions that the umask leaves.
@@ -13,8 +13,9 @@ from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from slipway.errors import StoreError
+from slipway.remote.address import in_bucket as in_bucket
 from slipway.remote.address import is_remote as is_remote
-from slipway.remote.google import GoogleObjects, StoredObject, check_inside, open_object, open_objects
+from slipway.remote.objects import Objects, StoredObject, check_inside, open_object, open_objects
 
 BLOCK_BYTES = 1 << 20
 
@@ -153,7 +154,7 @@ def delete_folder(uri: str) -> None:
         shutil.rmtree(local_path(uri), ignore_errors=True)
 
 
-def _find(uri: str) -> tuple[GoogleObjects, StoredObject]:
+def _find(uri: str) -> tuple[Objects, StoredObject]:
     objects, name = open_object(uri)
     if (found := objects.find(name)) is None:
         raise _missing(uri)

@@ -73,7 +73,7 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 class TrialFiles:
-    """The files of one search, on this machine or on gs://."""
+    """The files of one search, on this machine or in a bucket."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri

@@ -1,4 +1,8 @@
-"""A proxy before the Cloud Storage emulator: makes faults, and keeps the preconditions that the emulator ignores."""
+"""A proxy before a store on this machine: makes faults.
+
+Before the Cloud Storage emulator, it also keeps the preconditions that the emulator ignores; before S3 it is
+`tests/fakes/s3_server.py`'s.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tests.fakes.storage_server import BUCKET
@@ -48,14 +52,22 @@ class Fault:
         return self.after < self.seen <= self.after + self.times
 
 
+class Named(NamedTuple):
+    """What a request asks for."""
+
+    method: str
+    name: str  # of the object, or the listing's query after a question mark
+    precondition: str | None
+
+
 class FaultProxy:
     """Listens on loopback; `requests` has every request that came, as `METHOD object`."""
 
-    def __init__(self, emulator_port: int) -> None:
+    def __init__(self, server_port: int) -> None:
         self.requests: list[str] = []
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
-        self.emulator_port = emulator_port
+        self.server_port = server_port
         self.ages: list[tuple[str, float]] = []
         # A resumable upload's precondition holds when its last byte comes.
         self.uploads: dict[str, tuple[str, str | None]] = {}
@@ -97,6 +109,27 @@ class FaultProxy:
                     item["timeCreated"] = written.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return json.dumps(listing).encode()
 
+    def named(self, method: str, path: str, body: bytes | None) -> Named:
+        """What a request asks for; NotImplementedError for a precondition that the proxy does not keep."""
+        url = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if "upload_id" in query:
+            return Named(method, *self.uploads[query["upload_id"]])
+        unknown = [name for name in query if name.startswith("if") and name != "ifGenerationMatch"]
+        if unknown:
+            raise NotImplementedError(f"{unknown} in {path}")
+        if url.path.startswith("/upload/"):
+            found = re.search(rb'"name": ?("(?:[^"\\]|\\.)*")', body or b"")
+            name = query.get("name") or (json.loads(found[1]) if found else "")
+        else:
+            name = unquote(url.path.rpartition("/o/")[2]) if "/o/" in url.path else f"?{unquote(url.query)}"
+        return Named(method, name, query.get("ifGenerationMatch"))
+
+    def refusal(self, status: int) -> tuple[str, bytes]:
+        """Type and content of the answer with a status that is a fault."""
+        error = {"code": status, "message": "the proxy says so"}
+        return "application/json", json.dumps({"error": error}).encode()
+
     def heal(self) -> None:
         """From now on, nothing goes wrong."""
         with self.lock:
@@ -116,8 +149,8 @@ class FaultProxy:
     def forward(
         self, method: str, target: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[HTTPResponse, bytes]:
-        """The emulator's answer."""
-        connection = HTTPConnection("localhost", self.emulator_port, timeout=30)
+        """The store's answer."""
+        connection = HTTPConnection("localhost", self.server_port, timeout=30)
         try:
             connection.request(method, target, body, headers)
             response = connection.getresponse()
@@ -150,50 +183,34 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         proxy = self.server_proxy
         body = self._body()
-        name, precondition = self._precondition(body)
-        fault = proxy.fault(f"{self.command} {name or self.path}")
+        method, name, precondition = proxy.named(self.command, self.path, body)
+        fault = proxy.fault(f"{method} {name or self.path}")
         if fault and fault.kind == "status":
-            self._send(fault.status, {"error": {"code": fault.status, "message": "the proxy says so"}})
+            self._send(fault.status)
             return
         if fault and fault.kind == "reset":
             self._break()
             return
         with proxy.lock:  # nobody comes between the check and the deed
             if precondition is not None and proxy.generation(name) != precondition:
-                self._send(412, {"error": {"code": 412, "message": "At least one of the pre-conditions did not hold"}})
+                self._send(412)
                 return
             response, content = proxy.forward(self.command, self.path, body, dict(self.headers.items()))
         location = response.getheader("Location")
-        if location:
+        if location and "upload_id=" in location:
             upload = parse_qs(urlsplit(location).query)["upload_id"][0]
             proxy.uploads[upload] = (name, precondition)
         if proxy.ages and name.startswith("?") and "prefix=" in name:
             content = proxy.aged(content)
         self._answer(response, content, fault)
 
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_GET  # noqa: N815
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET  # noqa: N815
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length")
         if self.headers.get("Transfer-Encoding"):
             raise NotImplementedError("chunked requests")
         return self.rfile.read(int(length)) if length else None
-
-    def _precondition(self, body: bytes | None) -> tuple[str, str | None]:
-        """Object and demanded generation of a request."""
-        url = urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if "upload_id" in query:
-            return self.server_proxy.uploads[query["upload_id"]]
-        unknown = [name for name in query if name.startswith("if") and name != "ifGenerationMatch"]
-        if unknown:
-            raise NotImplementedError(f"{unknown} in {self.path}")
-        if url.path.startswith("/upload/"):
-            named = re.search(rb'"name": ?("(?:[^"\\]|\\.)*")', body or b"")
-            name = query.get("name") or (json.loads(named[1]) if named else "")
-        else:
-            name = unquote(url.path.rpartition("/o/")[2]) if "/o/" in url.path else f"?{unquote(url.query)}"
-        return name, query.get("ifGenerationMatch")
 
     def _answer(self, response: HTTPResponse, content: bytes, fault: Fault | None) -> None:
         kind = fault.kind if fault else None
@@ -206,7 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
         for header, value in response.getheaders():
             if header.lower() not in ("content-length", "date", "server", "connection"):
                 self.send_header(header, value)
-        self.send_header("Content-Length", str(len(content)))
+        # What a HEAD is about has a length, though nothing comes.
+        length = response.getheader("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", length or str(len(content)))
         self.end_headers()
         half = len(content) // 2
         if kind in ("cut", "stall"):
@@ -225,13 +244,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(content)
 
-    def _send(self, status: int, content: object) -> None:
-        body = json.dumps(content).encode()
+    def _send(self, status: int) -> None:
+        content_type, body = self.server_proxy.refusal(status)
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _break(self) -> None:
         """Ends the connection with a reset, as a router that dies does."""

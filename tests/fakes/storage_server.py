@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import partial
 from http.server import HTTPServer
@@ -18,6 +19,8 @@ class _EmulatorServer(HTTPServer):
 
 class StorageServer:
     """gcp_storage_emulator with one bucket; it listens on loopback and keeps all in memory."""
+
+    scheme = "gs"
 
     def __enter__(self) -> Self:
         from gcp_storage_emulator.handlers.buckets import create_bucket
@@ -63,3 +66,8 @@ class StorageServer:
         """Deletes an object as others would."""
         url = f"http://localhost:{self.port}/storage/v1/b/{BUCKET}/o/{quote(path, safe='')}"
         urlopen(Request(url, method="DELETE")).close()
+
+    def content_type(self, path: str) -> str:
+        """What a browser is told that an object is."""
+        with urlopen(f"http://localhost:{self.port}/storage/v1/b/{BUCKET}/o/{quote(path, safe='')}") as answer:
+            return str(json.load(answer)["contentType"])

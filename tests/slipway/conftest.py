@@ -1,10 +1,34 @@
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.tiny_module import write_module
 
+if TYPE_CHECKING:
+    from tests.fakes.fault_proxy import FaultProxy
+    from tests.fakes.s3_server import S3Server
+    from tests.fakes.storage_server import StorageServer
+
 
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
     return write_module(tmp_path / "modules" / "tiny")
+
+
+@pytest.fixture(params=["gs", "s3"])
+def storage_server(request: pytest.FixtureRequest) -> StorageServer | S3Server:
+    """A store of objects of each kind."""
+    server: StorageServer | S3Server = request.getfixturevalue(
+        {"gs": "google_storage", "s3": "s3_server"}[request.param]
+    )
+    return server
+
+
+@pytest.fixture
+def fault_proxy(request: pytest.FixtureRequest, storage_server: StorageServer | S3Server) -> FaultProxy:
+    """A proxy before the store."""
+    proxy: FaultProxy = request.getfixturevalue("s3_proxy" if storage_server.scheme == "s3" else "google_proxy")
+    return proxy

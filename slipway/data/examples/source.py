@@ -120,7 +120,7 @@ def find(uri: str, window: int, given_by: str = DATA) -> tuple[Format, list[str]
     """The format, the files and the spans behind a URI.
 
     Args:
-        uri: A path or gs:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
+        uri: A path, gs:// or s3:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
             several with commas between. `{SPAN}` stands for a number: the newest `window` of them are read.
         window: How many spans to read.
         given_by: The option or setting to correct where nothing is there.
@@ -293,7 +293,7 @@ def _absolute(uri: str) -> str:
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """A gs:// URI's path, and its query with the question mark; a local path has no query."""
+    """A remote URI's path, and its query with the question mark; a local path has no query."""
     path, question, query = uri.partition("?") if storage.is_remote(uri) else (uri, "", "")
     return path, question + query
 

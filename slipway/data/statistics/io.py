@@ -16,7 +16,7 @@ def write_statistics(statistics: statistics_pb2.DatasetFeatureStatisticsList, ar
 
 
 def read_statistics(artifact_uri: str) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """The statistics of an artifact, local or gs://.
+    """The statistics of an artifact, local or in a bucket.
 
     Raises:
         StoreError: there are none, or the file is damaged.

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def open_store(uri: str) -> ModelStore:
-    """The model store at a URI: a directory of this machine, or `gs://bucket/path`; StoreError for any other."""
+    """The model store at a URI: a directory of this machine, or in a bucket; StoreError for any other."""
     if uri.startswith("/gcs/"):
         raise StoreError(
             f"{uri} is a bucket that Cloud Storage FUSE mounts, where no version can appear by one rename; "

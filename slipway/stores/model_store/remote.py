@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slipway.errors import StoreError
-from slipway.remote.google import ABSENT, StoredObject, check_inside, open_objects
+from slipway.remote.objects import ABSENT, StoredObject, check_inside, open_objects
 from slipway.remote.retries import retrying
 from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, compare, hash_files
@@ -33,7 +33,7 @@ ABANDONED_SECONDS = 86_400.0
 ATTEMPTS = 20
 
 Listing = dict[str, StoredObject]
-Sums = dict[str, tuple[int, str]]  # size and CRC32C of files
+Sums = dict[str, tuple[int, str]]  # size and checksum of files
 
 
 class _ReplacedError(StoreError):
@@ -41,7 +41,7 @@ class _ReplacedError(StoreError):
 
 
 class RemoteModelStore(ModelStore):
-    """The store at `gs://bucket/path`; `slipway.remote.address` says how an emulator is named."""
+    """The store at a remote URI; `slipway.remote.address` says how an emulator is named."""
 
     def __init__(self, uri: str, clock: Callable[[], float] = time.time) -> None:
         super().__init__(uri, clock)
@@ -54,7 +54,7 @@ class RemoteModelStore(ModelStore):
     def stamp(self, model: str) -> str:
         """The generation of the state's object."""
         found = self._objects.find(f"{model}/{STATE}")
-        return str(found.generation) if found else ""
+        return found.generation if found else ""
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """Downloads a version, unless it is there intact."""

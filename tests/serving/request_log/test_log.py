@@ -332,5 +332,5 @@ def test_log_options_out_of_range_are_refused(changes: dict[str, Any]) -> None:
 
 
 def test_log_sink_of_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(StoreError, match="s3://"):
-        RequestLog(LogOptions("s3://bucket/log"))
+    with pytest.raises(StoreError, match="hdfs://"):
+        RequestLog(LogOptions("hdfs://bucket/log"))

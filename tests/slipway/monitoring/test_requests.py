@@ -19,7 +19,7 @@ from slipway.monitoring.counts import choose_cells
 from slipway.monitoring.log_reader import LogReader, check_log
 from slipway.monitoring.requests import Requests, answered_rows, columns_of, count_requests
 from slipway.monitoring.window import Window, find_window, last_window
-from slipway.remote.google import GoogleObjects
+from slipway.remote.objects import Objects
 from slipway.stores import storage
 from tests.fakes.fault_proxy import FaultProxy
 
@@ -207,14 +207,14 @@ def test_a_large_file_in_a_bucket_is_read_by_range(
     tmp_path: Path, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranges: list[int] = []
-    read_range = GoogleObjects.read_range
+    read_range = Objects.read_range
 
     def counted_range(*given: Any) -> bytes:
         content = read_range(*given)
         ranges.append(len(content))
         return content
 
-    monkeypatch.setattr(GoogleObjects, "read_range", counted_range)
+    monkeypatch.setattr(Objects, "read_range", counted_range)
     monkeypatch.setattr(log_reader, "WHOLE_BYTES", 0)
     rng = np.random.default_rng(1)
     rows = [row(number, START, text=rng.bytes(2000).hex()) for number in range(2000)]

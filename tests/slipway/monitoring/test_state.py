@@ -41,11 +41,11 @@ def test_a_monitor_that_was_overtaken_on_a_bucket_decides_anew(fault_proxy: Faul
     assert seen == [0, 1]
 
 
-@pytest.fixture(params=["disk", "bucket"])
+@pytest.fixture(params=["local", "google_proxy", "s3_proxy"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return (
-        str(tmp_path / "state") if request.param == "disk" else str(request.getfixturevalue("fault_proxy").uri("state"))
-    )
+    if request.param == "local":
+        return str(tmp_path / "state")
+    return str(request.getfixturevalue(request.param).uri("state"))
 
 
 def test_a_change_that_fails_leaves_the_state_as_it_was(folder: str) -> None:

@@ -13,6 +13,10 @@ from slipway.remote.address import RETRY_SECONDS, Address, is_remote, parse
             "gs://anonymous@b/x?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=2",
             Address("gs", "b", "x", True, "http://localhost:1", 2.0),
         ),
+        (
+            "s3://b/x?endpoint_override=minio:9000&region=eu-central-1&force_virtual_addressing=true",
+            Address("s3", "b", "x", False, "https://minio:9000", RETRY_SECONDS, "eu-central-1", True),
+        ),
     ],
 )
 def test_parse_gives_every_part(uri: str, address: Address) -> None:
@@ -24,6 +28,7 @@ def test_parse_gives_every_part(uri: str, address: Address) -> None:
     [
         ("gs:///x", "the bucket's name is missing; write gs://bucket/path"),
         ("gs://token@b/x", "keep secrets out of URIs"),
+        ("s3://AKIA:secret@b/x", "keep secrets out of URIs"),
         ("gs://b/x?retry_limit_seconds=soon", "retry_limit_seconds = 'soon'"),
     ],
 )
@@ -34,10 +39,11 @@ def test_parse_wrong_uri_names_the_fix(uri: str, message: str) -> None:
 
 def test_is_remote_knows_the_schemes() -> None:
     assert is_remote("gs://b/x")
+    assert is_remote("s3://b/x")
     assert not is_remote("/x")
     assert not is_remote("file:///x")
-    with pytest.raises(StoreError, match=r"s3:// is not supported.*gs://"):
-        is_remote("s3://b/x")
+    with pytest.raises(StoreError, match=r"hdfs:// is not supported.*gs://, s3://"):
+        is_remote("hdfs://b/x")
 
 
 def test_split_and_below_name_an_object() -> None:

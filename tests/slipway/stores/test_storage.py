@@ -16,11 +16,11 @@ from slipway.stores import storage
 from tests.fakes.storage_server import StorageServer
 
 
-@pytest.fixture(params=["local", "gs"])
+@pytest.fixture(params=["local", "google_storage", "s3_server"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "root")
-    server: StorageServer = request.getfixturevalue("storage_server")
+    server: StorageServer = request.getfixturevalue(request.param)
     return server.uri("root")
 
 
@@ -150,7 +150,7 @@ def test_join_keeps_the_query_last(uri: str, names: list[str], joined: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"), [("s3://b/x", "s3:// is not supported"), ("gs:///x", "the bucket's name is missing")]
+    ("uri", "said"), [("hdfs://b/x", "hdfs:// is not supported"), ("gs:///x", "the bucket's name is missing")]
 )
 def test_exists_of_a_uri_that_cannot_be_says_why(uri: str, said: str) -> None:
     with pytest.raises(StoreError, match=said):

@@ -14,10 +14,11 @@ from tests.model_files import provenance
 NewModel = Callable[[int], Path]
 
 
-@pytest.fixture(params=["disk", "bucket"])
+@pytest.fixture(params=["local", "google_proxy", "s3_proxy"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ModelStore:
-    bucket = request.param == "bucket"
-    return open_store(request.getfixturevalue("fault_proxy").uri("store") if bucket else str(tmp_path / "store"))
+    if request.param == "local":
+        return open_store(str(tmp_path / "store"))
+    return open_store(request.getfixturevalue(request.param).uri("store"))
 
 
 def test_it_is_kept_and_changes_no_digest(store: ModelStore, new_model: NewModel) -> None:

@@ -78,7 +78,7 @@ def test_rollback_whose_answer_is_lost_happens_once(fault_proxy: FaultProxy, new
 def test_push_503_storm_is_a_clear_error_and_nothing_is_visible(fault_proxy: FaultProxy, new_model: NewModel) -> None:
     fault_proxy.inject("status", status=503, on="POST .*variables.index")
     with pytest.raises(
-        StoreError, match=r"gs://bucket/store/taxi/51/variables/variables.index: cannot write, tried for 0.2 s: .*the "
+        StoreError, match=r"//bucket/store/taxi/51/variables/variables.index: cannot write, tried for 0.2 s: .*the "
         r"proxy says so.*down or out of reach"
     ):  # fmt: skip
         hasty(fault_proxy).push(new_model(1), provenance())
@@ -228,32 +228,46 @@ def test_fetch_byte_that_changed_on_the_way_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("status", "on", "message"),
+    ("status", "on", "google", "s3"),
     [
-        (403, "POST", r"gs://bucket/store/taxi/\.claims/51: cannot write: the account lacks storage.objects.create"),
-        (403, "GET", r"cannot read: the account lacks storage.objects.get: .*roles/storage.objectUser on the bucket"),
-        (401, "GET", r"no valid Google credentials: .*`gcloud auth application-default login`"),
-        (404, "prefix=", r"cannot list: there is no bucket 'bucket'; create it, or correct the URI"),
-        (400, "POST", r"cannot write.*the proxy says so"),
+        (
+            403,
+            "POST",
+            r"/store/taxi/\.claims/51: cannot write: the account lacks storage.objects.create",
+            r"cannot write: the account lacks s3:PutObject: AccessDenied: .*on the bucket bucket",
+        ),
+        (
+            403,
+            "GET",
+            r"cannot read: the account lacks storage.objects.get: .*roles/storage.objectUser on the bucket",
+            r"cannot read: the account lacks s3:GetObject: AccessDenied: .*on the bucket bucket",
+        ),
+        (
+            401,
+            "GET",
+            r"no valid Google credentials: .*`gcloud auth application-default login`",
+            r"no valid S3 credentials: InvalidToken: .*AWS_ACCESS_KEY_ID",
+        ),
+        (404, "prefix=", *["cannot list: there is no bucket 'bucket'; create it, or correct the URI"] * 2),
+        (400, "POST", *["cannot write.*the proxy says so"] * 2),
     ],
 )
 def test_push_refused_by_the_store_names_the_fix(
-    fault_proxy: FaultProxy, new_model: NewModel, status: int, on: str, message: str
+    fault_proxy: FaultProxy, new_model: NewModel, status: int, on: str, google: str, s3: str
 ) -> None:
     fault_proxy.inject("status", status=status, on=on)
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(StoreError, match=s3 if fault_proxy.uri("").startswith("s3:") else google):
         hasty(fault_proxy).push(new_model(1), provenance())
     assert whole(fault_proxy) == []
 
 
-def test_store_nothing_listens_says_so() -> None:
+@pytest.mark.parametrize("bucket", ["gs://anonymous@bucket", "s3://anonymous@bucket"])
+def test_store_nothing_listens_says_so(bucket: str) -> None:
     with socket.socket() as closed:
         closed.bind(("localhost", 0))
-        unused_tcp_port = closed.getsockname()[1]
-    store = RemoteModelStore(
-        f"gs://anonymous@bucket/store?scheme=http&endpoint_override=localhost:{unused_tcp_port}&retry_limit_seconds=0.2"
-    )
-    with pytest.raises(StoreError, match=r"tried for 0.2 s: .*check the network"):
+        port = closed.getsockname()[1]
+    store = RemoteModelStore(f"{bucket}/store?scheme=http&endpoint_override=localhost:{port}&retry_limit_seconds=0.2")
+    with pytest.raises(StoreError, match=r"tried for 0.2 s: .*refused.*check the network"):
         store.models()
 
 
@@ -282,4 +296,6 @@ def test_push_by_who_may_only_create_is_stopped_by_nothing_that_was_abandoned(
     assert any(request == "DELETE store/taxi/7/saved_model.pb" for request in fault_proxy.requests)
     assert names(storage_server) >= {".claims/7", "7/assets/vocabulary"}
     written = [request.partition(" ")[2] for request in fault_proxy.requests if request.startswith(("POST", "PUT"))]
-    assert {name for name in written if written.count(name) > 1} == {"store/taxi/.state.json"}
+    # Of S3's probe only the first write succeeds.
+    often = {name for name in written if written.count(name) > 1} - {"store/.slipway-probe"}
+    assert often == {"store/taxi/.state.json"}

@@ -1,4 +1,4 @@
-"""Rollbacks in both kinds of store: where they go, what they are bound to, and what they refuse."""
+"""Rollbacks in every kind of store: where they go, what they are bound to, and what they refuse."""
 
 import itertools
 import re
@@ -25,13 +25,13 @@ def clock() -> Iterator[int]:
     return itertools.count(1_000)
 
 
-@pytest.fixture(params=["local", "gs"])
+@pytest.fixture(params=["local", "google_proxy", "s3_proxy"])
 def open_it(request: pytest.FixtureRequest, tmp_path: Path, clock: Iterator[int]) -> Open:
     """The same store, opened by another person each time."""
     if request.param == "local":
         return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
-    fault_proxy: FaultProxy = request.getfixturevalue("fault_proxy")
-    return lambda: RemoteModelStore(fault_proxy.uri("store"), lambda: float(next(clock)))
+    proxy: FaultProxy = request.getfixturevalue(request.param)
+    return lambda: RemoteModelStore(proxy.uri("store"), lambda: float(next(clock)))
 
 
 @pytest.fixture

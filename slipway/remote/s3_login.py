@@ -1,0 +1,80 @@
+"""Where S3 is and who asks, from the variables that AWS's own programs read; nothing of it stands in a URI."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from slipway.errors import StoreError
+from slipway.remote.address import Address, endpoint_of_variables
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
+HOW_TO_LOG_IN = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, if they are temporary), in a cluster by a "
+    "secret; or give the pod a role (IRSA, EKS Pod Identity); a profile's: `eval \"$(aws configure export-credentials "
+    '--format env)"`'
+)
+
+
+@dataclass(frozen=True)
+class Login:
+    """What obstore is told: `options` of the store and of its HTTP client."""
+
+    endpoint: str  # URL; empty for AWS
+    account: str
+    options: dict[str, Any] = field(repr=False)
+    client_options: ClientConfig = field(repr=False)
+    authority: str = ""  # file of the CA
+
+
+def find_login(address: Address) -> Login:
+    """Endpoint, region, CA and account for an address.
+
+    obstore itself reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; a web identity (IRSA:
+    AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE); the credentials of a container and of a machine on AWS.
+
+    Raises:
+        StoreError: AWS_CA_BUNDLE names no file that can be read.
+    """
+    endpoint = address.endpoint or endpoint_of_variables()
+    region = address.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    options: dict[str, Any] = {"region": region, "virtual_hosted_style_request": address.virtual_host}
+    if endpoint:
+        scheme, _, host = endpoint.rstrip("/").partition("://")
+        options["endpoint"] = f"{scheme}://{address.bucket}.{host}" if address.virtual_host else endpoint
+    if address.anonymous:
+        options["skip_signature"] = True
+    client: ClientConfig = {"allow_http": endpoint.startswith("http://")}
+    authority = os.environ.get("AWS_CA_BUNDLE", "")
+    if authority:
+        try:
+            client["root_certificate"] = Path(authority).read_text()
+        except OSError as error:
+            raise StoreError(f"AWS_CA_BUNDLE = {authority}: {error.strerror}; name the file of your CA") from error
+    account = "" if address.anonymous else os.environ.get("AWS_ROLE_ARN") or os.environ.get("AWS_ACCESS_KEY_ID", "")
+    return Login(endpoint, account, options, client, authority)
+
+
+def server_name(login: Login) -> str:
+    """What the store calls itself: the header `Server` of any answer."""
+    url = urlsplit(login.endpoint or "https://s3.amazonaws.com")
+    host = url.netloc
+    if url.scheme == "https":
+        trusted = ssl.create_default_context(cafile=login.authority or None)
+        connection: HTTPConnection = HTTPSConnection(host, timeout=5, context=trusted)
+    else:
+        connection = HTTPConnection(host, timeout=5)
+    name = ""
+    with suppress(OSError, HTTPException):
+        connection.request("HEAD", "/")
+        name = connection.getresponse().getheader("Server") or ""
+    connection.close()
+    return name or "it does not tell its name"
