@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +19,7 @@ from slipway.pages.numbers import MISSING
 from slipway.runs.explain import find_version
 from slipway.runs.store import assignments
 from slipway.stores.model_store import Stage, Version
+from slipway.stores.model_store.fetch import fetch_version
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -209,6 +212,21 @@ def verify(
         echo(f"{damaged} of {len(versions)} versions are damaged; push them again or roll back", err=True)
         raise typer.Exit(1)
     echo(f"{len(versions)} of {len(versions)} versions are what was pushed.")
+
+
+@app.command()
+def fetch(
+    model: options.Model,
+    version: Annotated[int, typer.Argument(help="Number of the version.")],
+    to: Annotated[Path, typer.Option(help="Folder of the model, which a model server polls.")],
+    store: options.Store = None,
+    env: options.Env = None,
+) -> None:
+    """Copy a version to FOLDER/VERSION, with every file's SHA-256 checked; what was interrupted goes on."""
+    found = open_environment(env).store(store).version(model, version)
+    began = time.monotonic()
+    target = fetch_version(found, to)
+    echo(f"{target}: {_files(found)}, as pushed, in {time.monotonic() - began:.1f} s")
 
 
 @app.command()

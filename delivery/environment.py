@@ -76,10 +76,10 @@ class Environment:
     def remote(self) -> Locations:
         """State that runs on a cluster share; a ConfigError if the settings have no remote_home."""
         home = self.settings.remote_home
-        if not home.startswith("gs://"):
+        if not storage.in_bucket(home):
             raise ConfigError(
-                f"remote_home = {home!r}: a run on a cluster needs a bucket; set remote_home: gs://BUCKET/slipway in "
-                "settings/<environment>.yaml"
+                f"remote_home = {home!r}: a run on a cluster needs a bucket; set remote_home: gs://BUCKET/slipway, or "
+                "s3://BUCKET/slipway, in settings/<environment>.yaml"
             )
         roots = (self.settings.kubeflow.pipeline_root, self.settings.vertex.pipeline_root)
         return Locations.under(home, *filter(None, roots))

@@ -211,3 +211,12 @@ def test_models_quarantine_of_what_was_stable_says_that_a_cluster_may_serve_it_o
     slipway("models", "promote", f"taxi/{newest}")
     assert "`slipway rollout status taxi`" in slipway("models", "quarantine", f"taxi/{serves}").stdout
     assert "rollout" not in slipway("models", "quarantine", f"taxi/{never}").stdout
+
+
+def test_models_fetch_puts_the_version_where_a_server_polls(push: Push, tmp_path: Path) -> None:
+    push(1)
+    told = slipway("models", "fetch", "taxi", "101", "--to", str(tmp_path / "to" / "taxi")).stdout
+    assert str(tmp_path / "to" / "taxi" / "101") in told
+    assert (tmp_path / "to" / "taxi" / "101" / "saved_model.pb").is_file()
+    with pytest.raises(StoreError, match="no version 102"):
+        slipway("models", "fetch", "taxi", "102", "--to", str(tmp_path / "to"))

@@ -251,7 +251,7 @@ def test_registry_mirrors_pin_canary_and_stages_of_the_store(
     store.rollback("taxi", asked=time.time())
     assert mirrored() == ({first: "production", second: "quarantined", third: "candidate"}, {"production": first})
     sources = [one["source"] for one in server.models["taxi-production"]["versions"]]
-    assert sources[0] == f"gs://bucket/models/taxi/{first}"
+    assert sources[0] == f"{storage_server.scheme}://bucket/models/taxi/{first}"
 
 
 def test_retry_of_a_run_that_failed_is_tracked_with_its_end(server: Mlflow, tmp_path: Path) -> None:
