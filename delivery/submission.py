@@ -74,6 +74,8 @@ def remote_request(
 
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
+    if storage.in_bucket(home := environment.settings.remote_home):
+        _reachable(home, "remote_home", "set remote_home: gs://BUCKET/slipway")
     folder, config = environment.module(module)
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
     for join in joins_of(config, environment.project):
@@ -276,6 +278,8 @@ def _reachable(
 ) -> str:
     """The URI of data, if runs on a cluster can read it."""
     for part in parts_of(uri):
+        if part.startswith("s3://"):
+            raise ConfigError(f"{what} = {part}: the steps of a run on a cluster have no login to S3 yet; {fix}")
         if not part.startswith(("gs://", "bq://")):
             raise ConfigError(
                 f"{what} = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and {fix}"

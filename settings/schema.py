@@ -190,7 +190,7 @@ class Settings(_Strict):
 
     Attributes:
         home: Folder for all state of local runs, relative to the project.
-        remote_home: gs:// URI of the state that clusters share: modules, models, runs, checkpoints, deployments.
+        remote_home: URI of the shared state, gs:// or s3://: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
         image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
         request_log: Log of served requests, a folder or a gs:// URI, as `slipway serve --request-log` writes it, or a

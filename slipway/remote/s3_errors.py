@@ -86,7 +86,7 @@ def _explained(action: Action, address: Address, error: Exception) -> str:
     if _status(error) == 403:
         return (
             f": the account lacks {_ACTIONS[action]}: {message}. Give it this action on the bucket {address.bucket}; "
-            "docs/kubeflow.md has the policies"
+            "docs/s3.md has them all"
         )
     if (_status(error) or 500) < 500 and _status(error) not in TRANSIENT_STATUSES:
         return f": the store refuses it: {message}; correct the URI or the store's settings"

@@ -46,7 +46,8 @@ def fetch_version(version: Version, folder: Path) -> Path:
         size = sum(file.size for file in wanted)
         raise StoreError(
             f"{version.model}/{version.number} ({size:,} bytes) cannot be fetched to {folder}: "
-            f"{error.strerror or error}; make room, or correct the folder or its permissions, and run again: what came is kept"
+            f"{error.strerror or error}; make room, or correct the folder or its permissions, and run again: "
+            "what came is kept"
         ) from error
     return target
 
