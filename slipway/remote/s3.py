@@ -147,12 +147,13 @@ class S3Objects(Objects):
         self._at_once("write", ((name, partial(self._again, partial(upload, name, path))) for path, name in files))
 
     def download(self, files: Iterable[tuple[str, Path]]) -> None:
-        found = {name: (self._required(name), path) for name, path in files}
-        for each, path in found.values():
-            with self._translated("write", each.name):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    file.truncate(each.size)
+        paths, found = dict(files), dict[str, StoredObject]()
+
+        def prepare(name: str, path: Path) -> None:
+            found[name] = self._required(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.truncate(found[name].size)
 
         def part(each: StoredObject, path: Path, start: int) -> None:
             content = self.read_range(each, start, min(start + PART_BYTES, each.size))
@@ -165,13 +166,14 @@ class S3Objects(Objects):
                 os.fsync(file.fileno())
             self._check(each.name, path, each.generation)
 
-        starts = (
-            (each.name, partial(part, each, path, start))
-            for each, path in found.values()
+        self._at_once("read", ((name, partial(prepare, name, path)) for name, path in paths.items()))
+        parts = (
+            (name, partial(part, each, paths[name], start))
+            for name, each in found.items()
             for start in range(0, each.size, PART_BYTES)
         )
-        self._at_once("read", starts)
-        self._at_once("read", ((each.name, partial(finish, each, path)) for each, path in found.values()))
+        self._at_once("read", parts)
+        self._at_once("read", ((name, partial(finish, each, paths[name])) for name, each in found.items()))
 
     def delete(self, names: Iterable[str]) -> None:
         import obstore

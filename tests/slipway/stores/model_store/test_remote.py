@@ -195,7 +195,7 @@ def test_store_at_the_root_of_a_bucket_works(fault_proxy: FaultProxy, new_model:
         ("gs://secret-token@bucket/store", "keep secrets out of URIs"),
         ("s3://secret-token@bucket/store", "keep secrets out of URIs"),
         ("hdfs://bucket/store", "hdfs:// is not supported; use a local path, or one of file://, gs://, s3://"),
-        ("/store/bucket/store", "name the store gs://bucket/store"),
+        ("/gcs/bucket/store", "name the store gs://bucket/store"),
     ],
 )
 def test_open_store_wrong_uri_is_refused(uri: str, message: str) -> None:
