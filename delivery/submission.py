@@ -16,9 +16,9 @@ from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.registry import Platform, find_pipeline
+from pipelines.registry import Locations, Platform, find_pipeline
 from serving.manifests import publish_manifests
-from slipway.data.examples.source import parts_of
+from slipway.data.examples.source import SNAPSHOT, parts_of
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
@@ -44,7 +44,7 @@ def local_request(
 
     `data` is a URI, or a path from the working directory; the module's own without it, else its sample.
     """
-    platform = _platform(environment, "local", environment.code_image, notify=notify)
+    platform = platform_of(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
     if absent := check_installed(folder):
         raise ModuleError("\n".join(absent))
@@ -53,11 +53,10 @@ def local_request(
         uri = str(sample_data(folder, environment.settings.home))
     else:
         uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
-    _check_columns(config, uri, pipeline)
+    locations = replace(environment.local, data=environment.snapshots_of(uri))
+    _check_columns(config, uri, locations, pipeline)
     own = environment.for_settings
-    return request_run(
-        folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own, key=key
-    )
+    return request_run(folder, config, uri, locations, platform, pipeline=pipeline, settings_overrides=own, key=key)
 
 
 def remote_request(
@@ -76,9 +75,9 @@ def remote_request(
     folder, config = environment.module(module)
     uri = _remote_data(environment, folder, data or config.data, publish=publish)
     if publish:
-        _check_columns(config, uri, pipeline)
+        _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)
-    platform = _platform(environment, target, image, notify=True, publish=publish)
+    platform = platform_of(environment, target, image, notify=True, publish=publish)
     return request_run(
         folder,
         config,
@@ -219,13 +218,15 @@ def sample_data(folder: Path, home: Path) -> Path:
     return path if path.is_file() else path.with_suffix("")
 
 
-def _check_columns(config: ModuleConfig, uri: str, pipeline: str) -> None:
+def _check_columns(config: ModuleConfig, uri: str, locations: Locations, pipeline: str) -> None:
     """Raises a ModuleError for columns of module.yaml that the data lacks."""
     if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
-        check_data(config, uri)
+        check_data(config, uri, locations.data)
 
 
-def _platform(environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True) -> Platform:
+def platform_of(
+    environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True
+) -> Platform:
     """What the settings say of a target; `publish` says whether the overlay of a run on a cluster is published."""
     settings, serving, home = environment.settings, environment.settings.serving, environment.settings.remote_home
     if notify:
@@ -271,7 +272,7 @@ def _remote_data(environment: Environment, folder: Path, uri: str | None, *, pub
 def _reachable(uri: str) -> str:
     """The URI of data, if runs on a cluster can read it."""
     for part in parts_of(uri):
-        if not part.startswith(("gs://", "bq://")):
+        if not part.startswith(("gs://", "bq://", SNAPSHOT)):
             raise ConfigError(
                 f"data = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and give "
                 "--data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE"

@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `sources` are lists of files by digest, `monitoring` the windows that were watched and `tuning` the trials of
-    searches, by model, `prepared` runs that steps may start, by digest, `console` what `slipway ui` keeps to be fast.
+    `sources` are lists of files by digest, `data` snapshots, `monitoring` the windows that were watched and `tuning`
+    the trials of searches, by model, `prepared` runs that steps may start and `arguments` what runs were given, both by
+    digest, `console` what `slipway ui` keeps to be fast.
     """
 
     modules: str
     store: str
     runs: str
     sources: str
+    data: str
+    arguments: str
     checkpoints: str
     monitoring: str
     prepared: str
@@ -47,8 +50,8 @@ class Locations:
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console")
-        return cls(*(join(home, name) for name in names))
+        folders = {"store": "models"}
+        return cls(*(join(home, folders.get(field.name, field.name)) for field in fields(cls)))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
 from slipway.lineage import Shows, Verdict
 from slipway.module_api import ModuleConfig, Tuning
-from slipway.runs.record import BAD_DATA
+from slipway.runs.record import BAD_DATA, REPEATED
 from slipway.stores.storage import join
 
 NAME = "slipway-training"
@@ -110,6 +110,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "rollout": platform.rollout,
         "runs_uri": locations.runs,
         "sources_uri": locations.sources,
+        "snapshots_uri": locations.data,
         "checkpoints_uri": locations.checkpoints,
         # Empty for a module without a search space, whose pipeline has no step tune_model.
         "search": _search(config),
@@ -147,6 +148,7 @@ TRAINING = Pipeline(
             "refused": Verdict(
                 text="not pushed: the gate refused its model", news="the model was refused", tone="warn"
             ),
+            REPEATED: Verdict(text="not pushed: it repeats another run", news="the run was repeated"),
         },
         no_verdict="no model was pushed",
     ),

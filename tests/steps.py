@@ -42,8 +42,12 @@ def of_paths(step: Any) -> Callable[..., Any]:
 
 
 compute = of_paths(compute_statistics)
-resolve = of_paths(resolve_source)
 validate_data = of_paths(validate_examples)
+
+
+def resolve(*arguments: Any, snapshots: str = "") -> tuple[str, str]:
+    source, previous = of_paths(resolve_source)(*arguments, snapshots)
+    return source, previous
 
 
 def infer(statistics: str, label: dict[str, Any], *others: Any, group: str = "") -> None:

@@ -4,6 +4,7 @@ Every function raises `StoreError` where a file cannot be listed, read, written 
 their names only when they are whole, with the permissions that the umask leaves.
 """
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from slipway.errors import StoreError
 from slipway.remote.address import is_remote as is_remote
-from slipway.remote.google import GoogleObjects, StoredObject, check_inside, open_object, open_objects
+from slipway.remote.google import ABSENT, GoogleObjects, StoredObject, check_inside, open_object, open_objects
 
 BLOCK_BYTES = 1 << 20
 
@@ -105,6 +106,26 @@ def write_bytes(uri: str, content: bytes) -> None:
         new.write_bytes(content)
 
 
+def write_new(uri: str, content: bytes) -> bool:
+    """Writes a file unless there is one already; returns whether this content is there now."""
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        # A repeated request may find its own object.
+        return objects.put(name, content, ABSENT) or objects.read(name) == content
+    path = local_path(uri)
+    with _translated(uri, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = _hidden(path)
+        try:
+            new.write_bytes(content)
+            os.link(new, path)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            return path.read_bytes() == content
+        finally:
+            new.unlink(missing_ok=True)
+    return True
+
+
 def write_text(uri: str, content: str) -> None:
     """Writes a UTF-8 file."""
     write_bytes(uri, content.encode("utf-8"))
@@ -160,12 +181,16 @@ def _find(uri: str) -> tuple[GoogleObjects, StoredObject]:
     return objects, found
 
 
+def _hidden(path: Path) -> Path:
+    """A new name that keeps readers of the folder away; opened without a mode, it gets 0666 less the umask."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A path beside `path`, for a file that replaces it when the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The hidden name keeps readers of the folder away. Opened without a mode, it gets 0666 less the umask.
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    new = _hidden(path)
     try:
         yield new
         new.replace(path)
