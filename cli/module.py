@@ -16,6 +16,7 @@ from delivery.compile import require_image
 from delivery.environment import open_environment
 from delivery.images import build_layer
 from slipway.data.examples.source import has_scheme, parts_of
+from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
 from slipway.module_kit.config import read_config
@@ -93,6 +94,7 @@ def check(
                 continue
             if uri := data or config.data:
                 whole = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
+                whole = keep_pointer(whole, environment.local.data)
                 check_data(config, whole, environment.snapshots_of(whole))
             try_metrics(folder, config)
             one |= {"task": config.task, "digest": digest_module(folder)}

@@ -13,6 +13,7 @@ from cli.output import echo, print_json
 from delivery.environment import Environment, open_environment
 from slipway.data.examples.source import parts_of
 from slipway.data.snapshots.resolve import resolve
+from slipway.data.snapshots.take import keep_pointer
 from slipway.module_api import Label
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def read(data: str, folder: Path, environment: Environment) -> Table:
     """
     from slipway.module_kit.scaffold.recognise import read_table
 
-    data = ",".join(parts_of(data, Path.cwd()))
+    data = keep_pointer(",".join(parts_of(data, Path.cwd())), environment.local.data)
     table = read_table(resolve(data, 1, environment.snapshots_of(data)), folder)
     for line in table.recognised:
         echo(f"recognised {line}", err=True)

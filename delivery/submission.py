@@ -19,6 +19,8 @@ from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Locations, Platform, find_pipeline
 from serving.manifests import publish_manifests
 from slipway.data.examples.source import SNAPSHOT, parts_of
+from slipway.data.snapshots.dvc import is_pointer
+from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
@@ -52,7 +54,7 @@ def local_request(
     if uri is None:
         uri = str(sample_data(folder, environment.settings.home))
     else:
-        uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
+        uri = keep_pointer(",".join(parts_of(uri, Path.cwd() if data else environment.project)), environment.local.data)
     locations = replace(environment.local, data=environment.snapshots_of(uri))
     _check_columns(config, uri, locations, pipeline)
     own = environment.for_settings
@@ -73,7 +75,11 @@ def remote_request(
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     folder, config = environment.module(module)
-    uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    uri = data or config.data
+    if uri and is_pointer(uri):
+        [uri] = parts_of(uri, Path.cwd() if data else environment.project)
+        uri = keep_pointer(uri, environment.remote.data, write=publish)
+    uri = _remote_data(environment, folder, uri, publish=publish)
     if publish:
         _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)

@@ -21,11 +21,12 @@ BLOCK_BYTES = 1 << 20
 
 
 class StoredFile(NamedTuple):
-    """One file below a folder: its own URI, its path relative to that folder, its size in bytes."""
+    """One file below a folder: its URI, its path relative to that folder, its size in bytes, when it was written."""
 
     uri: str
     name: str
     size: int
+    changed: float
 
 
 def local_path(uri: str) -> Path:
@@ -53,12 +54,15 @@ def list_files(uri: str) -> list[StoredFile]:
     """All files below a folder, at any depth, by name; a missing folder has none."""
     if is_remote(uri):
         found = open_objects(uri).objects("").values()
-        files = [StoredFile(join(uri, each.name), each.name, each.size) for each in found]
+        files = [StoredFile(join(uri, each.name), each.name, each.size, each.created) for each in found]
     else:
         root = local_path(uri)
         with _translated(uri, "list"):
-            paths = [path for path in root.rglob("*") if path.is_file()]
-            files = [StoredFile(str(path), path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
+            found_here = [(path, path.stat()) for path in root.rglob("*") if path.is_file()]
+            files = [
+                StoredFile(str(path), path.relative_to(root).as_posix(), its.st_size, its.st_mtime)
+                for path, its in found_here
+            ]
     return sorted(files, key=lambda file: file.name)
 
 
@@ -163,6 +167,16 @@ def fingerprint(uri: str) -> tuple[int, str]:
     """Size in bytes and checksum of a remote object, without reading it."""
     found = _find(uri)[1]
     return found.size, found.digest
+
+
+def delete_file(uri: str) -> None:
+    """Removes a file, if it exists."""
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        objects.delete([name])
+    else:
+        with _translated(uri, "write"):
+            local_path(uri).unlink(missing_ok=True)
 
 
 def delete_folder(uri: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+from datetime import datetime
 from pathlib import Path
 from posixpath import commonprefix
 from typing import Literal
@@ -59,6 +60,7 @@ class Source(BaseModel):
     spans: list[int] = Field([], description="what {SPAN} stood for, oldest first")
     table: str | None = Field(None, description="project.dataset.table")
     query: str | None = Field(None, description="SQL for BigQuery")
+    as_of: datetime | None = Field(None, description="the moment whose rows of BigQuery are read")
 
     def shown(self, file: SourceFile) -> str:
         """The name of a file for people, and for what the names of its folders hold."""

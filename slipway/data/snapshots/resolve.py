@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
+from slipway.data.examples.bigquery import find_moment, is_bigquery, locate_in_bigquery
 from slipway.data.examples.source import DATA, Source, describe_file, find, locate, read_source
 from slipway.data.snapshots.store import as_source, is_snapshot, load_snapshot
 from slipway.errors import DataError, StoreError
@@ -48,6 +48,8 @@ def changes(source: Source, snapshots_uri: str) -> list[str]:
         except DataError as error:
             return [str(error)]
         return [] if found.digest == source.digest else [f"{source.uri} is another snapshot now: {found.digest}"]
+    if source.format == "bigquery":
+        return _changes_in_bigquery(source)
     problems = []
     for file in source.files:
         try:
@@ -58,3 +60,14 @@ def changes(source: Source, snapshots_uri: str) -> list[str]:
         if digest != file.digest:
             problems.append(f"{file.uri} was changed: it was {file.digest}, and is {digest}")
     return problems
+
+
+def _changes_in_bigquery(source: Source) -> list[str]:
+    if source.as_of is None:
+        same = locate_in_bigquery(source.uri).digest == source.digest
+        return [] if same else [f"{source.uri} was changed, and was not read as of a moment: its older rows are gone"]
+    try:
+        find_moment(source, source.as_of)
+    except DataError as error:
+        return [str(error)]
+    return []

@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.data.examples.source import SPAN, Format, Source, digest_of, find, names_below
+from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery, read_batches
+from slipway.data.examples.source import SNAPSHOT, SPAN, Format, Source, digest_of, find, names_below
+from slipway.data.snapshots.dvc import fetch, is_pointer, read_pointer
 from slipway.data.snapshots.store import Snapshot, SnapshotFile, check_name, find_snapshot, name_uri
 from slipway.errors import DataError
 from slipway.lineage import user_at_host
@@ -43,13 +46,15 @@ def take_snapshot(uri: str, name: str, root: str, window: int = 1, on_file: OnFi
         DataError: nothing is there, a file does not come to rest, or the name points to other data.
     """
     check_name(name)
-    found, before = find(uri, window, _GIVEN_BY), find_snapshot(root, name)
-    keep = _Keeper(root, found.format, writes=before is None)
-    files = []
-    for file, shown in zip(found.files, _names(found), strict=True):
-        kept, copied = keep.file(file.uri, shown)
-        files.append(kept)
-        on_file(shown, copied)
+    uri = read_pointer(uri).exact_uri if is_pointer(uri) else uri
+    before = find_snapshot(root, name)
+    with _files(uri, window) as found:
+        keep = _Keeper(root, found.format, writes=before is None)
+        files = []
+        for file, shown in zip(found.files, _names(found), strict=True):
+            kept, copied = keep.file(file.uri, shown)
+            files.append(kept)
+            on_file(shown, copied)
     taken = Snapshot(
         name=name,
         uri=uri,
@@ -70,6 +75,36 @@ def take_snapshot(uri: str, name: str, root: str, window: int = 1, on_file: OnFi
             "choose another, as by the date"
         )
     return Taken(before, is_new=False, copied=keep.copied)
+
+
+@contextmanager
+def _files(uri: str, window: int) -> Iterator[Source]:
+    """The files behind a URI, for as long as the block lasts: the rows of BigQuery are one of Parquet."""
+    if is_pointer(uri):
+        with tempfile.TemporaryDirectory(prefix=INCOMING) as folder:
+            yield find(str(fetch(read_pointer(uri), Path(folder))), window, _GIVEN_BY)
+        return
+    if not is_bigquery(uri):
+        yield find(uri, window, _GIVEN_BY)
+        return
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory(prefix=INCOMING) as folder:
+        path = Path(folder) / "rows.parquet"
+        with read_batches(locate_in_bigquery(uri)) as rows, pq.ParquetWriter(path, rows.schema) as writer:
+            for batch in rows:
+                writer.write_batch(batch)
+        yield find(str(path), 1, _GIVEN_BY)
+
+
+def keep_pointer(uri: str, root: str, *, write: bool = True) -> str:
+    """Of a pointer of DVC the URI of the snapshot of its bytes, taken unless it is there; any other URI as it is."""
+    if not is_pointer(uri):
+        return uri
+    pointer = read_pointer(uri)
+    if write and find_snapshot(root, pointer.snapshot) is None:
+        take_snapshot(pointer.exact_uri, pointer.snapshot, root)
+    return f"{SNAPSHOT}{pointer.snapshot}"
 
 
 class _Keeper:

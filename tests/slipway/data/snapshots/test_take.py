@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from slipway.data.examples.source import SourceFile, locate
+from slipway.data.examples.source import Source, SourceFile, locate
 from slipway.data.snapshots import take
 from slipway.data.snapshots.resolve import resolve
 from slipway.data.snapshots.store import Snapshot, list_snapshots, load_snapshot
@@ -217,7 +220,19 @@ def test_copies_of_the_incoming_are_not_left(root: str, tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(take.hashlib, "file_digest", full)
+    monkeypatch.setattr(hashlib, "file_digest", full)
     with pytest.raises(OSError, match="No space left"):
         take_snapshot(str(tmp_path / "a.csv"), "one", root)
     assert stored(root) == []
+
+
+def test_table_of_bigquery_is_kept_as_parquet(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow batches such as BigQuery's answer stand in for it."""
+    table = pa.table({"fare": [0.25, 1.5], "company": ["a", None]})
+    located = Source(uri="bq://p.d.trips", format="bigquery", digest="x", table="p.d.trips")
+    monkeypatch.setattr(take, "locate_in_bigquery", lambda _: located)
+    monkeypatch.setattr(take, "read_batches", lambda _: table.to_reader(max_chunksize=1))
+    taken = take_snapshot("bq://p.d.trips", "one", root).snapshot
+    source = resolve("snapshot:one", 1, root)
+    assert (taken.uri, source.format, source.files[0].name) == ("bq://p.d.trips", "parquet", "rows.parquet")
+    assert pq.read_table(io.BytesIO(storage.read_bytes(source.files[0].uri))).equals(table)
