@@ -14,6 +14,7 @@ from delivery.environment import open_environment
 from slipway.data.examples.source import SNAPSHOT, parts_of
 from slipway.data.snapshots.store import Snapshot, list_snapshots, load_snapshot
 from slipway.data.snapshots.take import take_snapshot
+from slipway.stores import storage
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -82,7 +83,8 @@ def show(name: Name, env: options.Env = None, as_json: options.Json = False) -> 
     found = load_snapshot(environment.state.data, name)
     used = users_of_snapshots(environment).get(found.name, [])
     if as_json:
-        print_json(_as_json(found) | {"used": used})
+        paths = [storage.join(environment.state.data, file.path) for file in found.files]
+        print_json(_as_json(found) | {"used": used, "paths": paths})
         return
     facts = {"name": found.name, "from": found.uri, "taken": f"{local_time(found.created)} by {found.by}",
              "format": found.format, "digest": found.digest, "spans": ", ".join(map(str, found.spans))}  # fmt: skip

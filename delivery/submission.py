@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -170,6 +171,8 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
         )
     publish_module(folder, environment.remote.modules)
     _prepare(environment, target, module, data, lineage.pipeline, publish=True)
+    if lineage.arguments_uri and not storage.exists(lineage.arguments_uri):
+        storage.write_text(lineage.arguments_uri, json.dumps(package.arguments))
     training = package.constant("training_uri")
     if training and not storage.exists(training):
         raise ConfigError(
