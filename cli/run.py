@@ -84,12 +84,12 @@ def run(
 
 def _run_again(environment: Environment, name: str, module: str, *, quiet: bool) -> None:
     from cli.run_output import print_outcome, print_repeated, view_as_json
-    from delivery.again import differences, find_run, repeat_run, submission_of
+    from cli.runs import recorded
+    from delivery.again import differences, repeat_run, submission_of
     from delivery.targets.local import run_local
-    from slipway.runs.store import load_run
     from slipway.stores.storage import join
 
-    before = find_run(environment, name)
+    before = recorded(environment, name, None)
     if module not in (options.TAXI, before.summary.lineage.module):
         raise typer.BadParameter(
             f"{before.name} is a run of {before.summary.lineage.module}, not of {module}", param_hint="--again"
@@ -97,21 +97,21 @@ def _run_again(environment: Environment, name: str, module: str, *, quiet: bool)
     repeat = repeat_run(environment, before)
     for line in repeat.differs:
         echo(f"warning: {line}", err=True)
-    run, runs = repeat.request.lineage.run, environment.local.runs
+    run, target = repeat.request.lineage.run, None
     if before.summary.lineage.target == "local":
         if not quiet:
             echo(f"run {run}")
-        with progress(quiet=quiet, record=join(runs, run)) as update:
+        with progress(quiet=quiet, record=join(environment.local.runs, run)) as update:
             run_local(repeat.request, environment.settings.home, update, cached=False)
     else:
         with submission_of(environment, repeat) as (target, submission):
-            cluster, runs = environment.target(target), environment.remote.runs
+            cluster = environment.target(target)
             started = cluster.submit(submission)
             run = started.name
             if not quiet:
                 echo(f"run {run}\n{started.url}")
             _follow(cluster, started, submission.package, quiet=quiet, where=f"{run} --target {target}")
-    after = load_run(runs, run)
+    after = recorded(environment, run, target)
     changed = differences(before, after)
     same = bool(after.summary.metrics) and not changed
     if quiet:

@@ -114,7 +114,7 @@ def compare(
 ) -> None:
     """Compare runs: parameters, data, metrics and slices side by side."""
     environment = open_environment(env)
-    views = [_recorded(environment, name, None) for name in runs]
+    views = [recorded(environment, name, None) for name in runs]
     if len({view.uri for view in views}) < max(len(runs), 2):
         raise typer.BadParameter("give at least two runs, each once", param_hint="RUNS")
     found = comparing.compare(views)
@@ -138,7 +138,7 @@ def tag(
     from delivery.tracking import track_notes
 
     changed, environment = parse_tags(tags), open_environment(env)
-    view = _recorded(environment, run, None)
+    view = recorded(environment, run, None)
     print_fact(view.name, assignments(write_notes(view.uri, tags=changed).tags))
     track_notes(environment, view)
 
@@ -153,7 +153,7 @@ def note(
     from delivery.tracking import track_notes
 
     environment = open_environment(env)
-    view = _recorded(environment, run, None)
+    view = recorded(environment, run, None)
     print_fact(view.name, write_notes(view.uri, note=text).note)
     track_notes(environment, view)
 
@@ -236,7 +236,7 @@ def report(
     The report of a run on a cluster is copied to this machine.
     """
     environment = open_environment(env)
-    view = _recorded(environment, run, target)
+    view = recorded(environment, run, target)
     if storage.is_remote(view.uri):
         path = str(environment.settings.home / "reports" / f"{view.name}.html")
         storage.copy(view.report or write_report(view), path)
@@ -267,7 +267,7 @@ def explain(
     if what and ("/" in what or what.isdigit()):
         explanation = explain_version(what, environment.state.runs, environment.store())
     else:
-        explanation = explain_run(_recorded(environment, what, target), environment.store())
+        explanation = explain_run(recorded(environment, what, target), environment.store())
     if as_json:
         record = iso_times(explanation.as_json(), "started")
         print_json(record | {"history": [iso_times(event, "when") for event in record["history"]]})
@@ -275,7 +275,7 @@ def explain(
         echo(explanation.text())
 
 
-def _recorded(environment: Environment, name: str | None, target: RemoteTarget | None) -> RunView:
+def recorded(environment: Environment, name: str | None, target: RemoteTarget | None) -> RunView:
     """The record of a run; the newest without a name. Without a target, a run of this machine comes first."""
     if target:
         cluster = environment.target(target)

@@ -27,7 +27,7 @@ from slipway.fields import FIELDS, HYPERPARAMETERS
 from slipway.lineage import Lineage
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
-from slipway.runs.store import RunView, load_run
+from slipway.runs.store import RunView
 from slipway.runs.summary import TUNING, read_record
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
@@ -43,12 +43,6 @@ class Repeat:
     of: RunView
     request: RunRequest
     differs: tuple[str, ...]
-
-
-def find_run(environment: Environment, name: str) -> RunView:
-    """The run of a name, or its beginning: one of this machine comes first."""
-    here = environment.settings.home / "runs"
-    return load_run(here if (here / name).is_dir() else environment.state.runs, name)
 
 
 def repeat_run(environment: Environment, view: RunView) -> Repeat:
