@@ -22,7 +22,7 @@ from slipway.module_kit.try_metrics import try_metrics
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
 from slipway.stores.module_store import locate_module, publish_module
-from slipway.stores.storage import join, write_text
+from slipway.stores.storage import exists, join, write_text
 from slipway.targets import DEFAULT_PIPELINE
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def keep_arguments(arguments: Mapping[str, Any], arguments_uri: str, *, write: b
     """Writes what a run is given, by which it can be repeated; answers the URI, which the content alone decides."""
     text = json.dumps(arguments, indent=1, sort_keys=True)
     uri = join(arguments_uri, f"{hashlib.sha256(text.encode()).hexdigest()}.json")
-    if write:
+    if write and not exists(uri):  # who may only add replaces nothing
         write_text(uri, text)
     return uri
 

@@ -71,7 +71,8 @@ def write_source(source: Source, sources_uri: str) -> str:
     """Writes a source under the digest of its JSON text; answers its URI, which is the same for an equal source."""
     text = source.model_dump_json(exclude_none=True)
     uri = storage.join(sources_uri, f"{hashlib.sha256(text.encode()).hexdigest()}.json")
-    storage.write_text(uri, text)
+    if not storage.exists(uri):
+        storage.write_text(uri, text)
     return uri
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from slipway.data.snapshots.store import NAMES, Snapshot, list_snapshots, name_uri
+from slipway.data.snapshots.store import Snapshot, list_snapshots, name_uri
+from slipway.data.snapshots.take import INCOMING
 from slipway.stores import storage
 
 DAY_SECONDS = 86_400
+_OWN = re.compile(rf"([0-9a-f]{{64}}/data\.[a-z.]+|{re.escape(INCOMING)}.*)")
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """What goes and what stays; `orphans` are bytes that an interrupted snapshot left, `size` all that goes."""
+    """What goes and what stays; `orphans` are bytes that an interrupted snapshot left, `size` is that of all that goes.
+
+    Other files below the folder are not Slipway's: a bucket may have had a folder `data` before.
+    """
 
     removed: list[Snapshot]
     kept: dict[str, list[str]]  # why, by name
@@ -44,7 +50,7 @@ def find_prunable(root: str, used: Mapping[str, Sequence[str]], older_than_days:
     orphans = {
         file.name: file.size
         for file in storage.list_files(root)
-        if not file.name.startswith(f"{NAMES}/") and file.name not in needed | going.keys() and _is_old(file)
+        if _OWN.fullmatch(file.name) and file.name not in needed | going.keys() and _is_old(file)
     }
     return Prunable(removed, kept, sorted(orphans), sum(going.values()) + sum(orphans.values()))
 

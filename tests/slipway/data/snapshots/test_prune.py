@@ -68,6 +68,11 @@ def test_bytes_without_a_name_go_after_a_day(tmp_path: Path) -> None:
         (root / name / "data.csv").write_text("x\n")
         then = (root / name / "data.csv").stat().st_mtime - age
         os.utime(root / name / "data.csv", (then, then))
+    theirs = root / "churn" / "customers.csv"  # somebody's own folder
+    theirs.parent.mkdir()
+    theirs.write_text("x\n")
+    os.utime(theirs, (0, 0))
     found = prune(str(root), {})
     assert found.orphans == [".incoming-x/data.csv", f"{'0' * 64}/data.csv"]
-    assert [path.name for path in root.iterdir()] == ["1" * 64]
+    assert sorted(path.name for path in root.iterdir()) == ["1" * 64, "churn"]
+    assert theirs.exists()
