@@ -127,7 +127,10 @@ def submit(
     module: Module,
     target: options.Target,
     env: options.Env = None,
-    data: Annotated[str | None, typer.Option(help="gs:// or bq:// URI; the module's own by default.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="gs:// or bq:// URI, snapshot:NAME, or pointer of DVC; the module's own by default."),
+    ] = None,
     set_: options.Set = None,
     pipeline: options.Pipeline = DEFAULT_PIPELINE,
     image: options.Image = None,
