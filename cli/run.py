@@ -84,7 +84,7 @@ def run(
 
 def _run_again(environment: Environment, name: str, module: str, *, quiet: bool) -> None:
     from cli.run_output import print_outcome, print_repeated, view_as_json
-    from cli.runs import recorded
+    from cli.run_record import recorded
     from delivery.again import differences, repeat_run, submission_of
     from delivery.targets.local import run_local
     from slipway.stores.storage import join

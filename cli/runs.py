@@ -19,16 +19,16 @@ from cli.run_output import (
     run_table,
     view_as_json,
 )
-from delivery.environment import Environment, open_environment
-from delivery.records import complete_records
-from delivery.targets.base import RemoteRun, Target, newest_run
-from slipway.errors import SlipwayError, StoreError
+from cli.run_record import complete, recorded
+from delivery.environment import open_environment
+from delivery.targets.base import newest_run
+from slipway.errors import StoreError
 from slipway.runs import compare as comparing
 from slipway.runs import prune as pruning
 from slipway.runs.explain import explain_run, explain_version
 from slipway.runs.notes import parse_tags, write_notes
 from slipway.runs.report import write_report
-from slipway.runs.store import RunView, assignments, list_runs, load_run
+from slipway.runs.store import assignments, list_runs, load_run
 from slipway.runs.where import select
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
@@ -62,7 +62,7 @@ def list_(
     if target:
         cluster = environment.target(target)
         found = cluster.list(limit)
-        _complete(environment, cluster, found)
+        complete(environment, cluster, found)
         records, (columns, rows) = [remote_as_json(run) for run in found], remote_table(found)
         nothing = f"There are no runs of Slipway's on {target}; `slipway submit MODULE --target {target}` makes one."
     else:
@@ -273,23 +273,3 @@ def explain(
         print_json(record | {"history": [iso_times(event, "when") for event in record["history"]]})
     else:
         echo(explanation.text())
-
-
-def recorded(environment: Environment, name: str | None, target: RemoteTarget | None) -> RunView:
-    """The record of a run; the newest without a name. Without a target, a run of this machine comes first."""
-    if target:
-        cluster = environment.target(target)
-        found = cluster.show(name) if name else newest_run(cluster)
-        _complete(environment, cluster, [found])
-        return load_run(environment.remote.runs, found.name)
-    here = environment.settings.home / "runs"
-    return load_run(here if name and (here / name).is_dir() else environment.state.runs, name)
-
-
-def _complete(environment: Environment, cluster: Target, runs: list[RemoteRun]) -> None:
-    """Completes the records of runs, and says so. Who may not read or write records sees the runs all the same."""
-    try:
-        for view in complete_records(cluster, environment.remote.runs, runs):
-            echo(f"recorded {view.name} as {view.state}, which its exit handler did not", err=True)
-    except SlipwayError as error:
-        echo(f"warning: records were not compared with {cluster.name}: {error}", err=True)

@@ -293,7 +293,8 @@ class ModuleConfig(LabelledTask):
     description: str = ""
     data: str | None = Field(
         None,
-        description="default data URI, `snapshot:NAME` too; a path is relative to the project; without one, sample.py makes the data",
+        description="default data URI, as snapshot:NAME; a path is relative to the project; without one, sample.py "
+        "makes the data",
     )
     split: Split = HashSplit()
     ingestion: Ingestion = Ingestion()
