@@ -12,7 +12,7 @@ import pytest
 from delivery.again import differences, repeat_run
 from delivery.environment import Environment, open_environment
 from delivery.launch import RunRequest
-from delivery.submission import local_request
+from delivery.submission import local_request, remote_request
 from delivery.targets.base import RemoteRun, Target, wait
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
 from slipway.data.examples.source import Source, read_source
@@ -247,3 +247,30 @@ def test_run_of_a_cluster_is_repeated_there(
     assert (lineage.repeats, lineage.image, lineage.data_uri) == (run, old_image, "snapshot:one")
     assert not any(task.get("cachingOptions", {}).get("enableCache") for task in tasks(spec).values())
     assert IMAGE not in json.dumps(spec)
+
+
+def test_run_of_a_package_keeps_what_the_package_was_compiled_with(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
+    package, data = tmp_path / "training.yaml", "gs://bucket/trips.csv"
+    made = ("--data", data, "--set", "training.epochs=3")
+    slipway("compile", "taxi", "--target", "kubeflow", "-o", str(package), *made)
+    done = slipway("submit", "taxi", "--target", "kubeflow", "--package", str(package))
+    assert done.exit_code == 0, done.output
+    [version] = kubeflow.versions.values()
+    kept = json.loads(storage.read_bytes(uploaded(version)[1].arguments_uri))
+    wanted = remote_request(open_environment(None, made[3:]), "kubeflow", "taxi", data, publish=False).arguments
+    unused = {"run", "tuning_uri"}  # nothing is searched
+    assert kept == {name: value for name, value in wanted.items() if name not in unused}
+
+
+@pytest.mark.parametrize("more", [("--data", "x.csv"), ("--set", "training.epochs=1"), ("--require-push",)])
+def test_again_takes_all_else_from_the_record(past: Past, more: tuple[str, ...]) -> None:
+    done = slipway("run", "--again", "taxi", *more)
+    assert done.exit_code == 2
+    assert "the record says all else" in " ".join(done.output.split())
+
+
+def test_again_of_another_module_is_refused(past: Past) -> None:
+    past.run()
+    done = slipway("run", "loan", "--again", "taxi")
+    assert done.exit_code == 2
+    assert "is a run of taxi" in " ".join(done.output.replace("│", " ").split())
