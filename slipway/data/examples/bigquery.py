@@ -72,7 +72,8 @@ def read_batches(source: Source, client: Any = None) -> pa.RecordBatchReader:
 
     if source.as_of:
         moment = find_moment(source, source.as_of, client)
-        table = _connect(None).sql(_sql(source, moment))
+        project = source.table.partition(".")[0] if source.table else None
+        table = _connect(project).sql(_sql(source, moment))
     else:
         table = open_table(source.table) if source.table else _connect(None).sql(source.query)
     # BIGNUMERIC has more digits than DuckDB takes.

@@ -20,6 +20,7 @@ from slipway.data.snapshots.store import Snapshot, SnapshotFile, check_name, fin
 from slipway.errors import DataError
 from slipway.lineage import user_at_host
 from slipway.stores import storage
+from slipway.stores.artifacts import writing
 
 ATTEMPTS = 3  # at a file that changes while it is read
 INCOMING = ".incoming-"
@@ -121,10 +122,13 @@ class _Keeper:
             DataError: the file changes while it is read.
         """
         for _ in range(ATTEMPTS):
-            before = _state(uri)
-            kept, copied = self._read(uri, name)
-            if _state(uri) == before:
-                return kept, copied
+            try:
+                before = _state(uri)
+                kept, copied = self._read(uri, name)
+                if _state(uri) == before:
+                    return kept, copied
+            except FileNotFoundError as error:
+                raise DataError(f"{uri} was there when the snapshot began, and is gone now; take it again") from error
         raise DataError(
             f"{uri} changes while it is copied, {ATTEMPTS} times in a row: take the snapshot when nobody writes it, or "
             "of a copy"
@@ -135,28 +139,30 @@ class _Keeper:
             kept = self._kept(storage.local_path(uri), name)
             if not self._writes or self._is_there(kept):
                 return self._described(kept), False
-        near = str(storage.local_path(self._root)) if not storage.is_remote(self._root) else None
-        if near:
-            Path(near).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=INCOMING, dir=near) as folder:
-            copy = Path(folder) / "data"
-            storage.copy(uri, str(copy))
-            kept = self._kept(copy, name)
-            if not self._writes or self._is_there(kept):
-                return self._described(kept), False
-            target = storage.join(self._root, kept.path)
-            if near:
-                Path(target).parent.mkdir(exist_ok=True)
-                copy.replace(target)
-            else:
-                storage.copy(str(copy), target)
-            self.copied += kept.size
-            return self._described(kept), True
+        here = None if storage.is_remote(self._root) else storage.local_path(self._root)
+        with writing(self._root):
+            if here:
+                here.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=INCOMING, dir=here) as folder:
+                copy = Path(folder) / "data"
+                storage.copy(uri, str(copy))
+                kept = self._kept(copy, name)
+                copied = self._writes and not self._is_there(kept)
+                if copied and here:
+                    (here / kept.path).parent.mkdir(exist_ok=True)
+                    copy.replace(here / kept.path)
+                elif copied:
+                    storage.copy(str(copy), storage.join(self._root, kept.path))
+        self.copied += kept.size if copied else 0
+        return self._described(kept), copied
 
     def _kept(self, path: Path, name: str) -> SnapshotFile:
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        whole = hashlib.sha256()
+        with storage.open_read(str(path)) as content:
+            while block := content.read(storage.BLOCK_BYTES):
+                whole.update(block)
             size = content.tell()
+        digest = whole.hexdigest()
         ending = _ENDINGS[self._kind] + (".gz" if name.lower().endswith(".gz") else "")
         return SnapshotFile(name=name, path=f"{digest}/data{ending}", size=size, sha256=digest)
 

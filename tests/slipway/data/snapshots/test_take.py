@@ -16,7 +16,7 @@ from slipway.data.snapshots import take
 from slipway.data.snapshots.resolve import resolve
 from slipway.data.snapshots.store import Snapshot, list_snapshots, load_snapshot
 from slipway.data.snapshots.take import take_snapshot
-from slipway.errors import DataError
+from slipway.errors import DataError, StoreError
 from slipway.stores import storage
 from tests.fakes.fault_proxy import FaultProxy
 
@@ -220,10 +220,24 @@ def test_copies_of_the_incoming_are_not_left(root: str, tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hashlib, "file_digest", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(storage, "copy", full)
+    with pytest.raises(StoreError, match="No space left"):
         take_snapshot(str(tmp_path / "a.csv"), "one", root)
     assert stored(root) == []
+
+
+def test_file_that_goes_while_it_is_read_is_named(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, copy = tmp_path / "trips.csv", storage.copy
+    path.write_bytes(b"x\n")
+
+    def gone(source: str, target: str) -> None:
+        copy(source, target)
+        path.unlink(missing_ok=True)
+
+    monkeypatch.setattr(storage, "copy", gone)
+    with pytest.raises(DataError, match=r"trips\.csv was there when the snapshot began, and is gone now"):
+        take_snapshot(str(path), "one", root)
+    assert list_snapshots(root) == []
 
 
 def test_table_of_bigquery_is_kept_as_parquet(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
