@@ -89,6 +89,15 @@ class Environment:
         """The environment's own state: below remote_home where the settings have one, else below `home`."""
         return self.remote if self.settings.remote_home else self.local
 
+    def snapshots_of(self, data: str) -> str:
+        """Where the snapshot is that data name: on this machine, or else where runs on a cluster look for it."""
+        from slipway.data.snapshots.store import find_snapshot, is_snapshot
+
+        here, shared = self.local.data, self.state.data
+        if here == shared or not is_snapshot(data) or find_snapshot(here, data.removeprefix("snapshot:")):
+            return here
+        return shared
+
     def store(self, uri: str | None = None) -> ModelStore:
         """The model store, or the one at a URI."""
         from slipway.stores.model_store import open_store

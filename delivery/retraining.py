@@ -19,8 +19,7 @@ from delivery.launch import RunRequest
 from delivery.submission import local_request, prepared, remote_request
 from delivery.targets.base import OnChange, RemoteRun
 from delivery.targets.local import run_local
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
-from slipway.data.examples.source import locate
+from slipway.data.snapshots.resolve import resolve
 from slipway.errors import StoreError, TargetError
 from slipway.lineage import user
 from slipway.monitoring.claim import CLAIM_SECONDS, claimed
@@ -93,7 +92,7 @@ def ask_for_retraining(
     production = environment.store().production(module)
     if production is None:
         raise StoreError(f"{module} has no version in {environment.state.store}: train and push a first one")
-    source = locate_in_bigquery(uri) if is_bigquery(uri) else locate(uri, spans)
+    source = resolve(uri, spans, given["snapshots_uri"])
     folder = storage.join(environment.remote.monitoring, module)
     newest = newest_window(folder)  # what it found broken is no reason to train, whoever asks
     findings = Findings(model_version=production.number, data_digest=source.digest, asked=asked,

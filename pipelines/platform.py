@@ -20,6 +20,7 @@ class TaskDefaults:
         job: Placeholder of the run's id, as `slipway.runs.naming.job_id` takes it.
         job_created: Placeholder of the time when the run was created; kfp.local has none.
         backoff_max: kfp's `backoff_max_duration`, which each platform reads in its own way.
+        cached: Whether steps may be served from a cache.
     """
 
     image: str
@@ -27,13 +28,14 @@ class TaskDefaults:
     job: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     job_created: str = ""
     backoff_max: str = ""
+    cached: bool = True
 
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
         compute = self.compute.get(task.name.replace("-", "_"), self.compute.get("default", Compute()))
         task.set_container_image(self.image)
         task.set_display_name(title)
-        task.set_caching_options(cached)
+        task.set_caching_options(cached and self.cached)
         task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
         task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
         if compute.retries:

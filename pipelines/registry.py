@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `monitoring` the windows that
-    were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start, by digest,
-    `console` what `slipway ui` keeps to be fast.
+    `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `data` snapshots, `monitoring`
+    the windows that were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start
+    and `arguments` what runs were given, both by digest, `console` what `slipway ui` keeps to be fast.
     """
 
     artifacts: tuple[str, ...]
@@ -40,6 +40,8 @@ class Locations:
     store: str
     runs: str
     sources: str
+    data: str
+    arguments: str
     checkpoints: str
     monitoring: str
     prepared: str
@@ -49,7 +51,8 @@ class Locations:
     @classmethod
     def under(cls, home: str, *artifacts: str) -> Self:
         """Folders of one home; `artifacts` are roots beside its own."""
-        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console")
+        folders = {"store": "models"}
+        names = [folders.get(field.name, field.name) for field in fields(cls)[1:]]
         return cls((join(home, "artifacts"), *artifacts), *(join(home, name) for name in names))
 
 

@@ -45,7 +45,8 @@ class Lineage(BaseModel):
     """Where a run, and so a model, came from. Digests are SHA-256 in hex.
 
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
-    `hyperparameters` are all that the model was built with. `shows` is what the pipeline declares.
+    `hyperparameters` are all that the model was built with. `arguments_uri` is a file with all that the steps were
+    given, and `repeats` the run that this one repeats. `shows` is what the pipeline declares.
     """
 
     run: str
@@ -60,6 +61,8 @@ class Lineage(BaseModel):
     seed: int = 0
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
+    arguments_uri: str = ""
+    repeats: str = ""
     shows: Shows = Shows()
 
     def tuned(self, hyperparameters: dict[str, Any], training: dict[str, int]) -> Self:

@@ -260,7 +260,9 @@ class ModuleConfig(LabelledTask):
     contract: Literal[1]
     description: str = ""
     data: str | None = Field(
-        None, description="default data URI, a path is relative to the project; without one, sample.py makes the data"
+        None,
+        description="default data URI, as snapshot:NAME; a path is relative to the project; without one, sample.py "
+        "makes the data",
     )
     split: Split = HashSplit()
     ingestion: Ingestion = Ingestion()

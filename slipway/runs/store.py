@@ -89,6 +89,7 @@ def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
         "hyperparameters": assignments(lineage.hyperparameters),
         "overrides": assignments(lineage.overrides),
         "baseline": f"version {summary.baseline_version} of {lineage.module}" if summary.baseline_version else "none",
+        **({"repeats": lineage.repeats} if lineage.repeats else {}),
         "git revision": lineage.git_revision,
         "seed": str(lineage.seed),
         "image": lineage.image,

@@ -148,7 +148,7 @@ def grants(account: str) -> dict[str, str]:
 def test_operators_may_do_what_the_runbooks_ask_of_them() -> None:
     folders = re.search(r"for each in setproduct\(\[(.*?)\], var\.operators\)", code())
     assert folders
-    assert set(re.findall(r"\w+", folders[1])) == {"console", "manifests", "models", "requests"}
+    assert set(re.findall(r"\w+", folders[1])) == {"arguments", "console", "data", "manifests", "models", "requests"}
     assert resources()["google_project_iam_member.operator"]["role"] == "roles/container.clusterViewer"
 
 

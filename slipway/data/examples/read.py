@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
-from slipway.data.examples.bigquery import bigquery_rows, is_bigquery
+from slipway.data.examples.bigquery import bigquery_rows
 from slipway.data.examples.bigquery_join import fits, with_joins
 from slipway.data.examples.column_types import (
     CSV_TEXT,
@@ -49,7 +49,7 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import DATA, Format, JoinedSource, Source, SourceFile, find, locate, parts_of
+from slipway.data.examples.source import Format, JoinedSource, Source, locate
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.data.examples.typed_rows import TypedRows
 from slipway.data.examples.view_join import in_table, join_views
@@ -218,24 +218,21 @@ def _open_rows(
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
 
 
-def read_names(uri: str, ingestion: Ingestion, given_by: str = DATA) -> list[str]:
+def read_names(source: Source, ingestion: Ingestion) -> list[str]:
     """The columns of files, `ingestion.ignore` included; none where their headers do not tell them.
 
     Of remote files only the headers are fetched, and none where there are more than `MOST_REMOTE_HEADERS`.
 
     Raises:
-        DataError: nothing is there, or it cannot be read.
+        DataError: a file cannot be read.
         StoreError: a remote file cannot be read.
     """
-    parts = parts_of(uri)
-    if any(is_bigquery(part) for part in parts):
+    kind = source.format
+    # Records say one by one which features they have; images have no names; a warehouse would have to be asked.
+    if kind in ("tfrecord", "idx", "bigquery"):
         return []
-    kind, found, _ = find(uri, ingestion.window, given_by)
-    if kind in ("tfrecord", "idx"):  # records say one by one which features they have; images have no names
+    if sum(storage.is_remote(file.uri) for file in source.files) > MOST_REMOTE_HEADERS:
         return []
-    if sum(map(storage.is_remote, found)) > MOST_REMOTE_HEADERS:
-        return []
-    source = Source(uri=uri, format=kind, digest="", files=[SourceFile(uri=file, size=0, digest="") for file in found])
     with TemporaryDirectory() as folder, connect(folder, memory_limit="100MB", threads=1) as connection:
         scratch = Path(folder)
         quarantine, ignore = Quarantine(scratch / "quarantine"), frozenset(ingestion.ignore)
@@ -330,7 +327,7 @@ def _local_files(source: Source, scratch: Path, *, headers: bool = False) -> dic
 
     For `headers` alone, only as much is fetched and unpacked as they may take.
     """
-    files = {}
+    files: dict[str, Path] = {}
     for number, file in enumerate(source.files):
         remote, suffix = storage.is_remote(file.uri), "".join(Path(file.uri.partition("?")[0]).suffixes[-2:])
         path = scratch / f"{number:05d}{suffix}" if remote else storage.local_path(file.uri)
@@ -350,7 +347,11 @@ def _local_files(source: Source, scratch: Path, *, headers: bool = False) -> dic
                         shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(f"{file.uri}: the gzip file is damaged or cut: {error}; fetch it again") from error
-        files[file.uri] = path
+        if path in files.values():  # two files of a snapshot with the same bytes
+            twin = scratch / f"{number:05d}-{path.name}"
+            twin.symlink_to(path)
+            path = twin
+        files[source.shown(file)] = path
     return files
 
 
