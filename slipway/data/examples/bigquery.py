@@ -71,8 +71,8 @@ def read_batches(source: Source, client: Any = None) -> pa.RecordBatchReader:
     import ibis
 
     if source.as_of:
-        project = source.table.partition(".")[0] if source.table else None
-        table = _connect(project).sql(query_of(source, client))
+        query, project = query_of(source, client), source.table.partition(".")[0] if source.table else None
+        table = _connect(project).sql(query)
     else:
         table = open_table(source.table) if source.table else _connect(None).sql(source.query)
     # BIGNUMERIC has more digits than DuckDB takes.
