@@ -31,7 +31,8 @@ class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
     `sources` are lists of files by digest, `monitoring` the windows that were watched and `tuning` the trials of
-    searches, by model, `prepared` runs that steps may start, by digest, `console` what `slipway ui` keeps to be fast.
+    searches, by model, `prepared` runs that steps may start, by digest, `console` what `slipway ui` keeps to be fast,
+    `batch` predictions on their way to a table of BigQuery.
     """
 
     modules: str
@@ -43,11 +44,13 @@ class Locations:
     prepared: str
     tuning: str
     console: str
+    batch: str
 
     @classmethod
     def under(cls, home: str) -> Self:
         """Folders of one home."""
-        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console")
+        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console",
+                 "batch")  # fmt: skip
         return cls(*(join(home, name) for name in names))
 
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -127,6 +128,24 @@ def copy(source: str, target: str) -> None:
             new.open("wb") as writer,
         ):
             shutil.copyfileobj(reader, writer, BLOCK_BYTES)
+
+
+@contextmanager
+def creating(uri: str) -> Iterator[Path]:
+    """A path of this machine for a file that appears under `uri` when the block ends without an exception.
+
+    Another writer of the same file is no error: of two, a bucket keeps the first.
+    """
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        with TemporaryDirectory(prefix="slipway-") as folder:
+            path = Path(folder) / name
+            with _translated(uri, "write"):
+                yield path
+            objects.create(path, name)
+    else:
+        with _translated(uri, "write"), _beside(local_path(uri)) as new:
+            yield new
 
 
 def copy_folder(source: str, target: str, last: str = "") -> None:
