@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 
 import pyarrow.parquet as pq
@@ -60,7 +59,7 @@ def finish(job: Job, plan: Plan, checked: BatchCheck, run: str = "") -> Manifest
         _gather_quarantine(job, plan, parts)
     columns = _columns(job)
     if job.format == "bigquery":
-        load_table(job, plan)
+        load_table(job, [job.part(unit.index) for unit in plan.units], partial(_join_parquet, job, len(parts)))
     elif job.is_one_file:
         parts = [_join(job, parts)]
     manifest = Manifest(
@@ -111,7 +110,7 @@ def _join(job: Job, parts: list[Part]) -> Part:
                 for index in range(len(parts)):
                     _append(job.part(index), file, without_header=index > 0)
         else:
-            join_parquet(job, len(parts), path)
+            _join_parquet(job, len(parts), path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         name = job.to.partition("?")[0].rpartition("/")[2]
@@ -119,22 +118,15 @@ def _join(job: Job, parts: list[Part]) -> Part:
         return Part(path=name, rows=rows, quarantined=bad, size=path.stat().st_size, sha256=digest)
 
 
-def join_parquet(job: Job, parts: int, path: Path) -> None:
+def _join_parquet(job: Job, parts: int, path: Path) -> None:
     """The row groups of all parts in one file."""
-    with _local(job.part(0)) as first, pq.ParquetWriter(path, pq.read_schema(first)) as writer:
+    with ExitStack() as stack:
+        writer = None
         for index in range(parts):
             with open_parquet(job.part(index)) as parquet:
+                writer = writer or stack.enter_context(pq.ParquetWriter(path, parquet.schema_arrow))
                 for group in range(parquet.num_row_groups):
                     writer.write_table(parquet.read_row_group(group))
-
-
-@contextmanager
-def _local(uri: str) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="slipway-batch-") as folder:
-        path = Path(folder) / "part"
-        if storage.is_remote(uri):
-            storage.copy(uri, str(path))
-        yield path if storage.is_remote(uri) else storage.local_path(uri)
 
 
 def _append(uri: str, file: IO[bytes], *, without_header: bool = False) -> None:

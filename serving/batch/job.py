@@ -132,7 +132,8 @@ def begin(job: Job) -> bool:
         raise StoreError(f"{job.to} is there already, and no job wrote it: name another --to, or delete it")
     elif not job.is_one_file and (names := storage.list_names(job.folder)):
         raise StoreError(f"{job.folder} is not empty ({', '.join(names[:3])}): name a new folder as --to")
-    storage.write_text(begun, job.model_dump_json(indent=1))
+    else:
+        storage.write_text(begun, job.model_dump_json(indent=1))
     return False
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
@@ -89,13 +90,12 @@ def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel)
 def _answers(
     job: Job, unit: Unit, reader: UnitReader, model: VersionModel, rules: Rules, quarantine: Quarantine
 ) -> Iterator[pa.Table]:
-    """The kept columns of a unit's rows with the answers, batch by batch; at least one, which tells the columns."""
-    for number, rows in enumerate(read_ahead(reader.read(unit))):
+    """The kept columns of a unit's rows with the answers, batch by batch."""
+    for rows in read_ahead(reader.read(unit)):
         found = sort_rows(rows, rules)
         for one in found.bad:
             quarantine.add(*one)
-        if found.inputs.num_rows or not number:
-            yield answered(job, model, found.inputs, found.kept)
+        yield answered(job, model, found.inputs, found.kept)
 
 
 def answered(job: Job, model: VersionModel, inputs: pa.RecordBatch, kept: pa.RecordBatch) -> pa.Table:
@@ -103,7 +103,7 @@ def answered(job: Job, model: VersionModel, inputs: pa.RecordBatch, kept: pa.Rec
     columns = dict(zip(kept.schema.names, kept.columns, strict=True))
     columns |= model.columns(model.predict(inputs), kept.schema.names)
     name = f"predicted_{VERSION}" if VERSION in columns else VERSION
-    return pa.table(columns | {name: pa.array([job.version], pa.int64()).take(pa.array([0] * inputs.num_rows))})
+    return pa.table(columns | {name: pa.array(np.full(inputs.num_rows, job.version))})
 
 
 class _Writer:

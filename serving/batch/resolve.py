@@ -6,6 +6,7 @@ import re
 
 from serving.batch.config import BatchConfig
 from serving.batch.job import Job, begin, format_of
+from serving.batch.table import is_loaded
 from serving.batch.version import choose_version
 from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
 from slipway.data.examples.source import SPAN, Source, locate, write_source
@@ -70,6 +71,8 @@ def resolve_job(
         decision=config.decision,
         home=batch_uri,
     )
+    if job.format == "bigquery":
+        is_loaded(job)
     begin(job)
     return job
 

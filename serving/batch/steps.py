@@ -55,8 +55,9 @@ def predict(job: Job, checked: BatchCheck, shard: int, shards: int) -> None:
 
 
 def end(job: Job, checked: BatchCheck, run: str) -> Manifest:
-    """Writes the manifest, if it is not there already."""
+    """Writes the manifest, unless it is there; whoever was killed right after it left the work folder."""
     if storage.exists(job.manifest):
+        storage.delete_folder(job.work)
         return read_manifest(job)
     return finish(job, read_plan(job), checked, run)
 

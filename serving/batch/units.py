@@ -12,12 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from slipway.data.database import connect, literal
 from slipway.data.examples.encoded_images import decode_images
@@ -37,13 +38,10 @@ from slipway.data.examples.rows import (
     describe,
 )
 from slipway.data.examples.source import Source
-from slipway.data.tensors import curated_shapes
+from slipway.data.tensors import arrow_type, curated_shapes, dtype_of
 from slipway.errors import DataError
 from slipway.module_api import HashSplit, Ingestion
 from slipway.stores import storage
-
-if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import schema_pb2
 
 UNIT_ROWS = 262_144
 BATCH_ROWS = 65_536
@@ -127,7 +125,9 @@ def open_parquet(uri: str) -> Iterator[Any]:
             yield parquet
     except FileNotFoundError as error:
         raise DataError(f"{uri}: the file was there when the source was resolved, and is gone now") from error
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's; a damaged file has none
+            raise
         said = str(error).partition("\n")[0]
         raise DataError(f"{uri}: not a whole Parquet file; fetch it again: {said}") from error
 
@@ -202,7 +202,7 @@ class UnitReader:
         self.kept = [name for name in self.columns if name in kept]
 
     def read(self, unit: Unit) -> Iterator[Rows]:
-        """The rows of a unit, in batches of `BATCH_ROWS`.
+        """The rows of a unit, in batches of `BATCH_ROWS`; of a unit without rows, a batch without rows.
 
         Raises:
             DataError: the file is damaged, or a column has a type that the model cannot take.
@@ -223,8 +223,26 @@ class UnitReader:
             )
             shapes = curated_shapes(self._schema)
             inputs = [each.column for each in typed.conversions]
-            for batch in query.batches(BATCH_ROWS):
-                yield _sorted_out(decode_images(batch, shapes), inputs, self.kept)
+            for batch in query.batches(BATCH_ROWS) if unit.rows else [query.empty()]:
+                yield _sorted_out(self._fitted(decode_images(batch, shapes)), inputs, self.kept)
+
+    def _fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with inputs of the schema's kind of type; a column without values has any."""
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for feature in self._schema.feature:
+            column = columns.get(feature.name)
+            if column is None:
+                continue
+            kind = column.type.value_type if pa.types.is_list(column.type) else column.type
+            is_text = pa.types.is_string(kind) or pa.types.is_binary(kind)
+            if is_text != (feature.type == schema_pb2.BYTES):
+                if column.null_count < len(column):
+                    raise DataError(
+                        f"{self._source.uri}: column {feature.name!r} holds {column.type}, and the model takes "
+                        f"{dtype_of(feature)}; write the column as that"
+                    )
+                columns[feature.name] = pa.nulls(len(column), pa.string() if not is_text else arrow_type(feature))
+        return pa.RecordBatch.from_pydict(columns)
 
     def _source_of_types(self) -> Source:
         """The source whose folders' names are columns: none of staged rows, which have them already."""

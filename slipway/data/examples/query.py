@@ -94,6 +94,11 @@ class RowQuery:
         if trusted and has_rejects(self._connection):
             raise UnsoundRowsError
 
+    def empty(self) -> pa.RecordBatch:
+        """The result without rows."""
+        columns = self._connection.sql(f"{self._sql} LIMIT 0").to_arrow_table().schema
+        return pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in columns], schema=columns)
+
     def _answers(self, rows: int) -> Iterator[pa.RecordBatch]:
         if self._typed.rows.batches is None:
             yield from self._connection.sql(self._sql).to_arrow_reader(rows)
