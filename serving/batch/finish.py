@@ -87,7 +87,7 @@ def read_manifest(job: Job) -> Manifest:
 def _gather_quarantine(job: Job, plan: Plan, parts: list[Part]) -> None:
     uris = [storage.join(job.work, QUARANTINED)] if plan.quarantined else []
     uris += [quarantine_of(job, unit.index) for unit, part in zip(plan.units, parts, strict=True) if part.quarantined]
-    with storage.creating(job.quarantine) as path, path.open("wb") as file:
+    with storage.creating(job.quarantine, job.work) as path, path.open("wb") as file:
         for uri in uris:
             _append(uri, file)
 
@@ -104,7 +104,7 @@ def _columns(job: Job) -> dict[str, str]:
 
 def _join(job: Job, parts: list[Part]) -> Part:
     """One file of all parts, in their order."""
-    with storage.creating(job.to) as path:
+    with storage.creating(job.to, job.work) as path:
         if job.format == "csv":
             with path.open("wb") as file:
                 for index in range(len(parts)):

@@ -130,7 +130,7 @@ def begin(job: Job) -> bool:
                              f"another --to, or delete it and {job.work}")  # fmt: skip
     elif job.is_one_file and storage.exists(job.to):
         raise StoreError(f"{job.to} is there already, and no job wrote it: name another --to, or delete it")
-    elif not job.is_one_file and (names := storage.list_names(job.folder)):
+    elif job.folder == job.to and (names := storage.list_names(job.folder)):
         raise StoreError(f"{job.folder} is not empty ({', '.join(names[:3])}): name a new folder as --to")
     else:
         storage.write_text(begun, job.model_dump_json(indent=1))

@@ -71,7 +71,8 @@ def _record(job: Job, index: int) -> str:
 def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel) -> Part:
     """Writes what is known of the part first, and the part last: it is there only if all else is."""
     rules, rows = Rules(model.schema), 0
-    with TemporaryDirectory(prefix="slipway-batch-") as folder, storage.creating(job.part(unit.index)) as path:
+    part = job.part(unit.index)
+    with TemporaryDirectory(prefix="slipway-batch-") as folder, storage.creating(part, job.work) as path:
         quarantine = Quarantine(Path(folder) / "quarantine.jsonl")
         with closing(quarantine), closing(_Writer(job, path)) as writer:
             for table in _answers(job, unit, reader, model, rules, quarantine):
@@ -81,10 +82,10 @@ def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel)
             storage.copy(str(quarantine.path), quarantine_of(job, unit.index))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        part = Part(path=_name(job, unit.index), rows=rows, quarantined=quarantine.count,
+        known = Part(path=_name(job, unit.index), rows=rows, quarantined=quarantine.count,
                     size=path.stat().st_size, sha256=digest)  # fmt: skip
-        storage.write_text(_record(job, unit.index), part.model_dump_json())
-    return part
+        storage.write_text(_record(job, unit.index), known.model_dump_json())
+    return known
 
 
 def _answers(

@@ -143,7 +143,7 @@ def _stage(source: Source, schema: schema_pb2.Schema, ingestion: Ingestion, work
         if source.format != "csv":  # as they are; a unit converts what the model needs
             kept, typed = names, TypedRows(typed.rows, [], frozenset())
         query = RowQuery(connection, typed, None, HashSplit(), "regression", ingestion, source.uri, kept)
-        path = stack.enter_context(storage.creating(storage.join(work, ROWS)))
+        path = stack.enter_context(storage.creating(storage.join(work, ROWS), work))
         writer = None
         for batch in read_ahead(query.batches(ROW_GROUP_ROWS)):
             rows = set_aside(batch, quarantine)

@@ -131,10 +131,11 @@ def copy(source: str, target: str) -> None:
 
 
 @contextmanager
-def creating(uri: str) -> Iterator[Path]:
+def creating(uri: str, scratch: str) -> Iterator[Path]:
     """A path of this machine for a file that appears under `uri` when the block ends without an exception.
 
-    Another writer of the same file is no error: of two, a bucket keeps the first.
+    Until then a local one is in the folder `scratch`, of the same disk, where a killed writer leaves it. Another writer
+    of the same file is no error: of two, a bucket keeps the first.
     """
     if is_remote(uri):
         objects, name = open_object(uri)
@@ -144,7 +145,7 @@ def creating(uri: str) -> Iterator[Path]:
                 yield path
             objects.create(path, name)
     else:
-        with _translated(uri, "write"), _beside(local_path(uri)) as new:
+        with _translated(uri, "write"), _beside(local_path(uri), local_path(scratch)) as new:
             yield new
 
 
@@ -180,11 +181,12 @@ def _find(uri: str) -> tuple[GoogleObjects, StoredObject]:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A path beside `path`, for a file that replaces it when the block ends without an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _beside(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """A path beside `path`, or in a folder, for a file that replaces it when the block ends without an exception."""
+    folder = folder or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
     # The hidden name keeps readers of the folder away. Opened without a mode, it gets 0666 less the umask.
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    new = folder / f".{path.name}.{uuid.uuid4().hex[:8]}"
     try:
         yield new
         new.replace(path)

@@ -1,4 +1,4 @@
-"""A job that is killed after each of its files goes on, and writes what an undisturbed one writes; full disks; shards."""
+"""A job that is killed after each of its files goes on, and writes what an undisturbed one does; shards; full disks."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def test_a_shard_predicts_its_units_alone_and_no_end_is_written_without_all(
     job = batch.resolve(tmp_path / "rows.parquet", tmp_path / "out")
     checked = validate(job)
     predict(job, checked, 1, 3)
-    assert sorted(path.name for path in (tmp_path / "out").glob("part*")) == ["part-00001.parquet", "part-00004.parquet"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("part*")) == [
+        "part-00001.parquet",
+        "part-00004.parquet",
+    ]
     with pytest.raises(StoreError, match=r"part-00000\.parquet is missing: its shard did not end well"):
         end(job, checked, "run-1")
     assert not Path(job.manifest).exists()
@@ -88,7 +91,7 @@ def test_a_full_disk_leaves_no_half_part(batch: Batch, tmp_path: Path) -> None:
     data = tmp_path / "rows.parquet"
     pq.write_table(table(20_000), data)
     with mount_small_disk(tmp_path / "small", "128k") as small:
-        with pytest.raises((StoreError, DataError), match="No space left|disk is full"):
+        with pytest.raises((StoreError, DataError), match=r"No space left|disk is full"):
             batch.run(data, small / "out")
         assert [path.name for path in (small / "out").iterdir()] == ["_job"]
 

@@ -29,9 +29,11 @@ ROWS = 700
 @pytest.fixture(scope="module")
 def served(tiny_model: Path) -> list[dict[str, Any]]:
     """The answers of a real server to the same rows."""
-    with ModelServer(OneVersion(MODEL, tiny_model), ServerConfig(grpc_port=0, rest_port=0)) as server:
-        with connect(f"localhost:{server.grpc_port}", MODEL, protocol="grpc", version=None, timeout_seconds=20) as client:
-            return list(predict_rows(client, table(ROWS), read_inputs(), "classify", 100))
+    with (
+        ModelServer(OneVersion(MODEL, tiny_model), ServerConfig(grpc_port=0, rest_port=0)) as server,
+        connect(f"localhost:{server.grpc_port}", MODEL, protocol="grpc", version=None, timeout_seconds=20) as client,
+    ):
+        return list(predict_rows(client, table(ROWS), read_inputs(), "classify", 100))
 
 
 def write(kind: str, folder: Path) -> Path:
@@ -109,7 +111,7 @@ def test_keys_are_those_of_the_monitor_where_the_data_have_them(batch: Batch, tm
 
 
 def test_a_column_that_is_not_there_is_named_with_the_nearest(batch: Batch, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'twon'.*did you mean town"):
+    with pytest.raises(DataError, match=r"'twon'.*did you mean town"):
         batch.run(write("csv", tmp_path), tmp_path / "out", columns="id,twon")
 
 
@@ -153,7 +155,7 @@ def test_one_file(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_csv_cannot_hold_lists(batch: Batch, tmp_path: Path) -> None:
     rows = table(3).append_column("tags", pa.array([["a"], [], None]))
     pq.write_table(rows, tmp_path / "rows.parquet")
-    with pytest.raises(DataError, match="CSV cannot hold tags.*--columns"):
+    with pytest.raises(DataError, match=r"CSV cannot hold tags.*--columns"):
         batch.run(tmp_path / "rows.parquet", tmp_path / "out", format="csv")
 
 
@@ -190,7 +192,7 @@ def test_an_empty_file_and_none_are_refused(batch: Batch, tmp_path: Path) -> Non
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match=r"rows\.parquet: not a whole Parquet file"):
         batch.run(tmp_path / "rows.parquet", tmp_path / "other")
-    with pytest.raises(DataError, match="no such file.*correct --batch"):
+    with pytest.raises(DataError, match=r"no such file.*correct --batch"):
         batch.run(tmp_path / "nothing.csv", tmp_path / "third")
 
 
@@ -239,7 +241,7 @@ def test_a_destination_belongs_to_one_job(batch: Batch, tmp_path: Path) -> None:
     write_csv(table(6), data)
     with pytest.raises(StoreError, match="predictions of another job: its content of the data is"):
         batch.run(data, out)
-    with pytest.raises(StoreError, match="predictions of another job.*its columns is all, not keys"):
+    with pytest.raises(StoreError, match=r"predictions of another job.*its columns is all, not keys"):
         batch.run(data, out, columns="keys")
     batch.resolve(data, tmp_path / "begun")
     with pytest.raises(StoreError, match="was begun by another job: its columns"):
@@ -260,10 +262,10 @@ def test_names_in_the_destination(batch: Batch, tmp_path: Path) -> None:
     assert job.to == f"{tmp_path}/out/12-run-1"
     with pytest.raises(ConfigError, match="stands for a span of the data"):
         batch.resolve(tmp_path / "day-3.csv", f"{tmp_path}/out/{{SPAN}}")
-    with pytest.raises(ConfigError, match="{DATE} means nothing"):
+    with pytest.raises(ConfigError, match=r"\{DATE\} means nothing"):
         batch.resolve(tmp_path / "day-3.csv", f"{tmp_path}/out/{{DATE}}")
     with pytest.raises(ConfigError, match="give --to"):
         batch.resolve(tmp_path / "day-3.csv", "")
-    with pytest.raises(ConfigError, match="csv, but --to .* is parquet"):
+    with pytest.raises(ConfigError, match=r"csv, but --to .* is parquet"):
         batch.resolve(tmp_path / "day-3.csv", tmp_path / "x.parquet", format="csv")
     assert not quarantined(tmp_path / "out")
