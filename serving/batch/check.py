@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from serving.batch.job import Job
 from serving.batch.rules import Rules, Tally
 from serving.batch.units import Plan, Rows, UnitReader
-from serving.batch.version import VersionModel
+from serving.batch.version import Inputs
 from slipway.data.examples.ingest import read_ahead
 from slipway.data.validation.report import Anomaly, Validation, describe_anomaly
 from slipway.monitoring.baseline import Baseline
@@ -87,9 +87,9 @@ def sort_rows(rows: Rows, rules: Rules) -> Sorted:
     return Sorted(rows.inputs.filter(pa.array(good)), rows.kept.filter(pa.array(good)), [*rows.bad, *bad], broken)
 
 
-def check_batch(job: Job, plan: Plan, reader: UnitReader, model: VersionModel, baseline: Baseline | None) -> BatchCheck:
+def check_batch(job: Job, plan: Plan, reader: UnitReader, takes: Inputs, baseline: Baseline | None) -> BatchCheck:
     """Reads all rows once, and predicts none."""
-    tally, rules, requests = Tally(model.schema), Rules(model.schema), Requests()
+    tally, rules, requests = Tally(takes.schema), Rules(takes.schema), Requests()
     cells = {name: counts.cells for name, counts in baseline.features.items()} if baseline else {}
     step, seen, bad = max(1, -(-plan.rows // SAMPLE_ROWS)), 0, plan.quarantined
     broken, unread = Counter[str](), Counter[str]()
@@ -110,7 +110,7 @@ def check_batch(job: Job, plan: Plan, reader: UnitReader, model: VersionModel, b
     if tally.rows:
         anomalies += tally.anomalies(new)
     anomalies.sort(key=lambda one: one.severity != "ERROR")
-    notes = [model.note] if model.note else []
+    notes = [takes.note] if takes.note else []
     if not total:
         notes.append("the data have no rows: there is nothing to predict")
     if not baseline:

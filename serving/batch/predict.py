@@ -70,7 +70,7 @@ def _record(job: Job, index: int) -> str:
 
 def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel) -> Part:
     """Writes what is known of the part first, and the part last: it is there only if all else is."""
-    rules, rows = Rules(model.schema), 0
+    rules, rows = Rules(model.inputs.schema), 0
     part = job.part(unit.index)
     with TemporaryDirectory(prefix="slipway-batch-") as folder, storage.creating(part, job.work) as path:
         quarantine = Quarantine(Path(folder) / "quarantine.jsonl")

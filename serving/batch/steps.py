@@ -12,7 +12,7 @@ from serving.batch.finish import Manifest, finish, read_manifest
 from serving.batch.job import PLAN, Job
 from serving.batch.predict import predict_units
 from serving.batch.units import Plan, UnitReader, plan_units
-from serving.batch.version import VersionModel
+from serving.batch.version import VersionModel, read_inputs
 from slipway.data.examples.source import read_source
 from slipway.data.validation.report import Validation, describe_anomaly
 from slipway.errors import AnomalyError, DataError, StoreError
@@ -29,11 +29,12 @@ def validate(job: Job) -> BatchCheck:
         notes = [f"these rows are predicted already: {job.manifest}"]
         return BatchCheck(validation=Validation(), rows=done.rows, bad=done.quarantined, notes=notes)
     source = read_source(job.source_uri)
-    with _loaded(job) as model:
-        plan = plan_units(source, model.schema, job.ingestion, job.work)
-        reader = UnitReader(source, plan, model.schema, job.ingestion, ())
-        choose_columns(job, reader.columns, [feature.name for feature in model.features])
-        checked = check_batch(job, plan, reader, model, _baseline(job))
+    with _fetched(job) as path:
+        takes = read_inputs(path, job.schema_uri)
+    plan = plan_units(source, takes.schema, job.ingestion, job.work)
+    reader = UnitReader(source, plan, takes.schema, job.ingestion, ())
+    choose_columns(job, reader.columns, takes.names)
+    checked = check_batch(job, plan, reader, takes, _baseline(job))
     storage.write_text(storage.join(job.work, PLAN), plan.model_dump_json())
     return checked
 
@@ -46,10 +47,11 @@ def predict(job: Job, checked: BatchCheck, shard: int, shards: int) -> None:
         said = "\n".join(map(describe_anomaly, errors))
         raise AnomalyError(f"The data are not what the model was trained for; nothing was predicted.\n{said}")
     source, plan = read_source(job.source_uri), read_plan(job)
-    with _loaded(job) as model:
-        columns = UnitReader(source, plan, model.schema, job.ingestion, ()).columns
-        kept = choose_columns(job, columns, [feature.name for feature in model.features])
-        reader = UnitReader(source, plan, model.schema, job.ingestion, kept)
+    with _fetched(job) as path:
+        takes = read_inputs(path, job.schema_uri)
+        model = VersionModel(path, takes, job.decision)
+        kept = choose_columns(job, UnitReader(source, plan, takes.schema, job.ingestion, ()).columns, takes.names)
+        reader = UnitReader(source, plan, takes.schema, job.ingestion, kept)
         predict_units(job, plan, reader, model, shard, shards,
                       lambda part: print(f"{part.path}: {part.rows:,} rows", flush=True))  # fmt: skip
 
@@ -86,13 +88,14 @@ def choose_columns(job: Job, there: list[str], inputs: list[str]) -> list[str]:
 
 
 @contextmanager
-def _loaded(job: Job) -> Iterator[VersionModel]:
+def _fetched(job: Job) -> Iterator[Path]:
+    """The version's SavedModel as a folder of this machine."""
     store = open_store(job.store)
     with TemporaryDirectory(prefix="slipway-model-") as folder:
         version = store.version(job.model, job.version)
         if version.manifest.model_digest != job.model_digest:
             raise StoreError(f"version {job.version} of {job.model} is not the one that the job began with")
-        yield VersionModel(store.fetch(version, Path(folder)), job.schema_uri, job.decision)
+        yield store.fetch(version, Path(folder))
 
 
 def _baseline(job: Job) -> Baseline | None:

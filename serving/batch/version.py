@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from serving.client.rows import input_features
 from serving.predictor import Predictor
+from serving.protocol.protos import saved_model_pb2
 from serving.protocol.signatures import CLASSIFY, RAW
 from slipway.data.schema import FILE, parse_schema
 from slipway.data.tensors import raw_inputs
 from slipway.errors import ConfigError, GateError, ModelQuarantinedError, StoreError
 from slipway.evaluation.golden import read_golden
 from slipway.stores import storage
+from slipway.stores.artifacts import MODEL
 from slipway.stores.model_store import Version
 
 if TYPE_CHECKING:
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
     from slipway.stores.model_store import ModelStore
 
 STAGES = ("stable", "canary", "candidate")
@@ -56,27 +58,58 @@ def choose_version(store: ModelStore, model: str, number: int | None, stage: str
     raise StoreError(f"{model} has no {stage} version in {store.uri}: push one, or name another with --version")
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a version takes.
+
+    Attributes:
+        schema: Its features, as training knew them, as far as that is still known.
+        note: What is not known, in words.
+    """
+
+    schema: schema_pb2.Schema
+    note: str
+
+    @property
+    def names(self) -> list[str]:
+        """Of the features."""
+        return [feature.name for feature in self.schema.feature]
+
+
+def read_inputs(model_path: str | Path, schema_uri: str) -> Inputs:
+    """The features of `raw`, which decides what the model takes; what training knew of them comes from its schema.
+
+    The model is not loaded.
+    """
+    saved = saved_model_pb2.SavedModel.FromString((Path(model_path) / MODEL).read_bytes())
+    known, note = _known_schema(schema_uri)
+    by_name = {feature.name: feature for feature in known.feature} if known else {}
+    told = input_features(saved.meta_graphs[0].signature_def)
+    schema = schema_pb2.Schema(feature=[by_name.get(feature.name, feature) for feature in told])
+    if known:
+        schema.string_domain.extend(known.string_domain)
+        schema.default_environment.extend(known.default_environment)
+    return Inputs(schema, note)
+
+
 class VersionModel:
     """A loaded version.
 
     Attributes:
-        schema: The features that it takes, as training knew them, as far as that is still known.
+        inputs: What it takes.
         classes: Names of its classes, in the order of its outputs; none of a regression.
-        note: What is not known, in words.
     """
 
-    def __init__(self, model_path: str | Path, schema_uri: str, decision: float) -> None:
+    def __init__(self, model_path: str | Path, inputs: Inputs, decision: float) -> None:
         self._predictor = Predictor(model_path)
         self._decision = decision
-        known, self.note = _known_schema(schema_uri)
-        self.schema = _inputs_of(self._predictor, known)
-        self.features = list(self.schema.feature)
+        self.inputs = inputs
         self.classes = _classes_of(self._predictor, model_path)
 
     def predict(self, inputs: pa.RecordBatch) -> NDArray[np.float32]:
         """Predictions of rows, `[rows]` or `[rows, classes]`."""
         parts = (inputs.slice(start, MODEL_ROWS) for start in range(0, inputs.num_rows, MODEL_ROWS))
-        answers = [self._predictor.predict(raw_inputs(part, self.features)) for part in parts]
+        answers = [self._predictor.predict(raw_inputs(part, self.inputs.schema.feature)) for part in parts]
         if not answers:
             several = len(self.classes) > 2
             return np.zeros((0, len(self.classes)) if several else (0,), np.float32)
@@ -111,20 +144,6 @@ def _known_schema(uri: str) -> tuple[schema_pb2.Schema | None, str]:
         f"the schema that this version was trained by is gone ({uri or 'its manifest names none'}): the data are "
         "checked against the types of its inputs alone"
     )
-
-
-def _inputs_of(predictor: Predictor, known: schema_pb2.Schema | None) -> schema_pb2.Schema:
-    """The features of `raw`, which decides what the model takes; what training knew of them comes from its schema."""
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
-    told = input_features(predictor.signatures)
-    by_name = {feature.name: feature for feature in known.feature} if known else {}
-    features = [by_name.get(feature.name, feature) for feature in told]
-    schema = schema_pb2.Schema(feature=features)
-    if known:
-        schema.string_domain.extend(known.string_domain)
-        schema.default_environment.extend(known.default_environment)
-    return schema
 
 
 def _classes_of(predictor: Predictor, model_path: str | Path) -> Sequence[str]:
