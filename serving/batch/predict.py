@@ -75,7 +75,7 @@ def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel)
     with TemporaryDirectory(prefix="slipway-batch-") as folder, storage.creating(part, job.work) as path:
         quarantine = Quarantine(Path(folder) / "quarantine.jsonl")
         with closing(quarantine), closing(_Writer(job, path)) as writer:
-            for table in _answers(job, unit, reader, model, rules, quarantine):
+            for table in read_ahead(_answers(job, unit, reader, model, rules, quarantine)):
                 rows += table.num_rows
                 writer.write(table)
         if quarantine.count:
@@ -91,9 +91,8 @@ def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel)
 def _answers(
     job: Job, unit: Unit, reader: UnitReader, model: VersionModel, rules: Rules, quarantine: Quarantine
 ) -> Iterator[pa.Table]:
-    """The kept columns of a unit's rows with the answers, batch by batch."""
-    for rows in read_ahead(reader.read(unit)):
-        found = sort_rows(rows, rules)
+    """The kept columns of a unit's rows with the answers, batch by batch; the next one is read meanwhile."""
+    for found in read_ahead(sort_rows(rows, rules) for rows in reader.read(unit)):
         for one in found.bad:
             quarantine.add(*one)
         yield answered(job, model, found.inputs, found.kept)

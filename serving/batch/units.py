@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -207,12 +208,15 @@ class UnitReader:
         Raises:
             DataError: the file is damaged, or a column has a type that the model cannot take.
         """
+        wanted = [name for name in self.columns if name in self._inputs or name in self.kept]
+        fields = [one for one in self._plan.schema if one.name in (*wanted, LINE, FILE)]
+        if not self._plan.staged:
+            fields.append(pa.field(LINE, pa.int64()))
+        columns = pa.schema(fields)
+        if unit.rows and self._needs_no_conversion(columns):
+            yield from (self._as_it_is(batch, unit) for batch in _batches(unit, columns))
+            return
         with TemporaryDirectory(prefix="slipway-batch-") as folder, _connect(folder) as connection:
-            wanted = [name for name in self.columns if name in self._inputs or name in self.kept]
-            fields = [one for one in self._plan.schema if one.name in (*wanted, LINE, FILE)]
-            if not self._plan.staged:
-                fields.append(pa.field(LINE, pa.int64()))
-            columns = pa.schema(fields)
             connection.register(BATCH, pa.Table.from_batches([], columns))
             types = describe(connection, BATCH)
             place = (FILE if self._plan.staged else literal(unit.file), LINE)
@@ -225,6 +229,25 @@ class UnitReader:
             inputs = [each.column for each in typed.conversions]
             for batch in query.batches(BATCH_ROWS) if unit.rows else [query.empty()]:
                 yield _sorted_out(self._fitted(decode_images(batch, shapes)), inputs, self.kept)
+
+    def _needs_no_conversion(self, columns: pa.Schema) -> bool:
+        """Whether the inputs have the types of examples already: DuckDB would take as long to copy them as to read."""
+        types = {schema_pb2.INT: pa.int64(), schema_pb2.FLOAT: pa.float64(), schema_pb2.BYTES: pa.string()}
+        there = {one.name: one.type for one in columns}
+        alike = all(
+            there[one.name] == types[one.type] and not one.HasField("shape")
+            for one in self._schema.feature
+            if one.name in there
+        )
+        return alike and not self._partitions and not self._ingestion.missing_values
+
+    def _as_it_is(self, batch: pa.RecordBatch, unit: Unit) -> Rows:
+        """A batch whose inputs need no conversion; NaN and the empty text are missing, as in all examples."""
+        inputs = [name for name in batch.schema.names if name in self._inputs]
+        found = [_without_marks(batch.column(name)) for name in inputs]
+        file = batch.column(FILE) if self._plan.staged else pa.repeat(unit.file, batch.num_rows)
+        places = pa.RecordBatch.from_arrays([file, batch.column(LINE)], [FILE, LINE])
+        return Rows(pa.RecordBatch.from_arrays(found, inputs), batch.select(self.kept), places)
 
     def _fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with inputs of the schema's kind of type; a column without values has any."""
@@ -264,6 +287,13 @@ def _batches(unit: Unit, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
             ]  # fmt: skip
             row += batch.num_rows
             yield pa.RecordBatch.from_arrays(found, schema=columns)
+
+
+def _without_marks(column: pa.Array) -> pa.Array:
+    if pa.types.is_integer(column.type):
+        return column
+    is_missing = pc.is_nan(column) if pa.types.is_floating(column.type) else pc.equal(column, "")
+    return pc.if_else(is_missing, None, column) if pc.any(is_missing).as_py() else column
 
 
 def _sorted_out(batch: pa.RecordBatch, inputs: Sequence[str], kept: Sequence[str]) -> Rows:

@@ -196,6 +196,24 @@ def test_an_empty_file_and_none_are_refused(batch: Batch, tmp_path: Path) -> Non
         batch.run(tmp_path / "nothing.csv", tmp_path / "third")
 
 
+def test_columns_that_need_no_conversion_give_the_same_answers(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = table(400)
+    sizes = [float("nan") if number % 9 == 0 else one for number, one in enumerate(rows["size"].to_pylist())]
+    towns = ["" if number % 7 == 0 else one for number, one in enumerate(rows["town"].to_pylist())]
+    towns[11] = "Rome"
+    whole = rows.set_column(1, "size", [sizes]).set_column(3, "town", [towns])
+    pq.write_table(whole, tmp_path / "rows.parquet", row_group_size=100)
+    batch.run(tmp_path / "rows.parquet", tmp_path / "plain")
+    monkeypatch.setattr(units.UnitReader, "_needs_no_conversion", lambda *_: False)
+    batch.run(tmp_path / "rows.parquet", tmp_path / "converted")
+    answers = ["id", "class", "score_no", "score_yes"]
+    assert read(tmp_path / "plain").select(answers).equals(read(tmp_path / "converted").select(answers))
+    assert read(tmp_path / "plain").num_rows == 399
+    assert quarantined(tmp_path / "plain") == quarantined(tmp_path / "converted") != []
+
+
 def test_a_column_of_a_wrong_type_is_named(batch: Batch, tmp_path: Path) -> None:
     rows = table(3)
     pq.write_table(rows.set_column(1, "size", [pa.array([b"a", b"b", b"c"])]), tmp_path / "rows.parquet")
