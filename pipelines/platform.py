@@ -1,5 +1,6 @@
 """What the platform gives to every pipeline: an image, resources, retries, the run's id, and the places of its data."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,9 @@ class TaskDefaults:
 
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
-        compute = self.compute.get(task.name.replace("-", "_"), self.compute.get("default", Compute()))
+        # Of several tasks of one component, the second is called `name-2`.
+        name = re.sub(r"-\d+$", "", task.name).replace("-", "_")
+        compute = self.compute.get(name, self.compute.get("default", Compute()))
         task.set_container_image(self.image)
         task.set_display_name(title)
         task.set_caching_options(cached and self.cached)
@@ -65,10 +68,11 @@ class Steps:
         self._known = {**given, "job": defaults.job, "job_created": defaults.job_created}
 
     def add(
-        self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None
+        self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None, **own: Any
     ) -> dsl.PipelineTask:
-        """Adds a component, which waits for the steps of its inputs and for `after`."""
-        task = step(**{name: self._known[name] for name in step.component_spec.inputs or {}})
+        """Adds a component, which waits for the steps of its inputs and for `after`; `own` are inputs of this one."""
+        known = self._known | own
+        task = step(**{name: known[name] for name in step.component_spec.inputs or {}})
         self._known |= task.outputs
         if after is not None:
             task.after(after)

@@ -32,7 +32,8 @@ class Locations:
 
     `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `data` snapshots, `monitoring`
     the windows that were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start
-    and `arguments` what runs were given, both by digest, `console` what `slipway ui` keeps to be fast.
+    and `arguments` what runs were given, both by digest, `console` what `slipway ui` keeps to be fast, `batch`
+    predictions on their way to a table of BigQuery.
     """
 
     artifacts: tuple[str, ...]
@@ -47,6 +48,7 @@ class Locations:
     prepared: str
     tuning: str
     console: str
+    batch: str
 
     @classmethod
     def under(cls, home: str, *artifacts: str) -> Self:
@@ -99,6 +101,16 @@ class Inputs:
     platform: Platform
     project: Path
     prepared_uri: str = ""
+
+    @property
+    def features(self) -> str:
+        """The parameter `features` of the steps that resolve data, as text, so that numbers keep their types."""
+        from pydantic import TypeAdapter
+
+        from slipway.data.examples.joins import joins_of
+        from slipway.data.examples.source import Join
+
+        return TypeAdapter(list[Join]).dump_json(joins_of(self.config, self.project)).decode()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
-from pydantic import TypeAdapter
 
 from components.admit_examples.component import admit_examples
 from components.compute_statistics.component import compute_statistics
@@ -25,8 +24,6 @@ from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
 from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
-from slipway.data.examples.joins import joins_of
-from slipway.data.examples.source import Join
 from slipway.lineage import Shows, Verdict
 from slipway.module_api import ModuleConfig, Tuning
 from slipway.runs.record import BAD_DATA, REPEATED
@@ -90,7 +87,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "module": module.name,
         "data_uri": inputs.data_uri,
         "window": config.ingestion.window,
-        "features": features_of(inputs),
+        "features": inputs.features,
         "epochs": config.training.epochs,
         "seed": config.training.seed,
         "hyperparameters": json.dumps(config.hyperparameters),
@@ -122,11 +119,6 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "tuned": "",
         "store_uri": locations.store,
     }
-
-
-def features_of(inputs: Inputs) -> str:
-    """The parameter `features` of resolve_source, as text, so that numbers keep their types."""
-    return TypeAdapter(list[Join]).dump_json(joins_of(inputs.config, inputs.project)).decode()
 
 
 def _search(config: ModuleConfig) -> str:

@@ -44,6 +44,7 @@ from slipway.module_api.base import Better as Better
 from slipway.module_api.base import MetricName as MetricName
 from slipway.module_api.base import Strict
 from slipway.module_api.base import Task as Task
+from slipway.module_api.batch import BatchPrediction as BatchPrediction
 from slipway.module_api.features import JoinedView as JoinedView
 from slipway.module_api.monitoring import MonitoredFeature as MonitoredFeature
 from slipway.module_api.monitoring import Monitoring as Monitoring
@@ -279,6 +280,7 @@ class ModuleConfig(LabelledTask):
     )
     training: Training = Training()
     monitoring: Monitoring = Monitoring()
+    batch_prediction: BatchPrediction = BatchPrediction()
     hyperparameters: Hyperparameters = Field(default_factory=dict)
     search_space: dict[str, Searched] = Field(
         default_factory=dict,

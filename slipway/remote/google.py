@@ -137,6 +137,19 @@ class GoogleObjects:
                 return False
         return True
 
+    def create(self, path: Path, name: str) -> bool:
+        """Uploads a file where there is no object of this name yet; returns whether it was written."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        with translated("write", self.address, name):
+            try:
+                self._blob(name).upload_from_filename(
+                    path, content_type=BYTES, if_generation_match=ABSENT, checksum="crc32c", **self._bounds
+                )
+            except PreconditionFailed:
+                return False
+        return True
+
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
         """Uploads files under the names beside them, several at once; the store checks their checksums."""
 

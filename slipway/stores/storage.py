@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -154,6 +155,25 @@ def copy(source: str, target: str) -> None:
             shutil.copyfileobj(reader, writer, BLOCK_BYTES)
 
 
+@contextmanager
+def creating(uri: str, scratch: str) -> Iterator[Path]:
+    """A path of this machine for a file that appears under `uri` when the block ends without an exception.
+
+    Until then a local one is in the folder `scratch`, of the same disk, where a killed writer leaves it. Another writer
+    of the same file is no error: of two, a bucket keeps the first.
+    """
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        with TemporaryDirectory(prefix="slipway-") as folder:
+            path = Path(folder) / name
+            with _translated(uri, "write"):
+                yield path
+            objects.create(path, name)
+    else:
+        with _translated(uri, "write"), _beside(local_path(uri), local_path(scratch)) as new:
+            yield new
+
+
 def copy_folder(source: str, target: str, last: str = "") -> None:
     """Copies all files below a folder in the order of their names, but `last` at the end."""
     files = list_files(source)
@@ -201,10 +221,11 @@ def _hidden(path: Path) -> Path:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A path beside `path`, for a file that replaces it when the block ends without an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = _hidden(path)
+def _beside(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """A path beside `path`, or in a folder, for a file that replaces it when the block ends without an exception."""
+    folder = folder or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    new = _hidden(folder / path.name)
     try:
         yield new
         new.replace(path)

@@ -191,7 +191,7 @@ def _open_rows(
     careful: bool,
 ) -> TypedRows:
     """The source's own rows; arguments and errors are those of `open_source`."""
-    forms, partitions = curated_forms(schema), find_partitions(source)
+    partitions = find_partitions(source)
     opening = Opening(connection, source, _local_files(source, scratch), quarantine, frozenset(ingestion.ignore))
     if source.format != "csv":
         rows = READERS[source.format](opening)
@@ -200,13 +200,10 @@ def _open_rows(
         rows = repaired_csv_rows(opening, scratch / "clean.csv", ingestion.delimiter)
     else:
         rows = csv_rows(opening, ingestion.delimiter, with_file=bool(partitions))
-    rows = with_partitions(rows, partitions, rows.place[0])
-    rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
     if source.format != "csv":
-        forms = partition_forms(connection, rows, partitions, ingestion) | forms
-        conversions = _conversions(connection, rows, forms, ingestion, curated_shapes(schema))
-        return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
-    forms = {column: form for column, form in forms.items() if column in rows.types}
+        return type_rows(connection, source, rows, schema, ingestion)
+    rows = _marked(source, rows, ingestion)
+    forms = {column: form for column, form in curated_forms(schema).items() if column in rows.types}
     try:
         forms, failing = infer_forms(connection, rows, forms, ingestion, check=careful)
     except duckdb.Error as error:
@@ -216,6 +213,31 @@ def _open_rows(
     conversions = _conversions(connection, rows, forms, ingestion)
     can_fail = failing if careful else {each.column for each in conversions if each.valid}
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
+
+
+def type_rows(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    rows: RawRows,
+    schema: schema_pb2.Schema | None,
+    ingestion: Ingestion,
+    only: Collection[str] | None = None,
+) -> TypedRows:
+    """Rows of a source whose columns have types, with what the names of its folders hold; `only` these are converted.
+
+    Raises:
+        DataError: a column's name or type cannot be used.
+    """
+    rows = _marked(source, rows, ingestion)
+    forms = partition_forms(connection, rows, find_partitions(source), ingestion) | curated_forms(schema)
+    conversions = _conversions(connection, rows, forms, ingestion, curated_shapes(schema), only)
+    return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
+
+
+def _marked(source: Source, rows: RawRows, ingestion: Ingestion) -> RawRows:
+    """The rows with the columns of folders, without those that are ignored; marks of missing values are null."""
+    rows = with_partitions(rows, find_partitions(source), rows.place[0])
+    return _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
 
 
 def read_names(source: Source, ingestion: Ingestion) -> list[str]:
@@ -308,10 +330,13 @@ def _conversions(
     forms: Mapping[str, Form],
     ingestion: Ingestion,
     images: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> list[Conversion]:
     """The conversion of each column; UnusableColumnsError names all that have none."""
     codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
     for column, kind in rows.types.items():
+        if only is not None and column not in only:
+            continue
         try:
             form, is_image = forms.get(column), column in images
             found.append(convert(column, kind, form, ingestion, codes=column in codes, is_image=is_image))

@@ -26,7 +26,7 @@ ALL_SPANS = sys.maxsize
 _SOURCE = re.compile(r".*/sources/[0-9a-f]{64}\.json(\?.*)?")
 
 
-def resolve(uri: str, window: int, snapshots_uri: str, joins: Sequence[Join] = ()) -> Source:
+def resolve(uri: str, window: int, snapshots_uri: str, joins: Sequence[Join] = (), given_by: str = DATA) -> Source:
     """The source behind a data URI, with the digest of its content; `window` is how many spans are read.
 
     With shared features the digest follows their SQL and data, too. A source that a run has read has its own.
@@ -40,7 +40,7 @@ def resolve(uri: str, window: int, snapshots_uri: str, joins: Sequence[Join] = (
             raise DataError("\n- ".join([f"{source.uri}: the data are not those that the run read:", *problems]))
         return source
     features = [resolve_join(join, snapshots_uri) for join in joins]
-    return _with_features(_rows(uri, window, snapshots_uri), features)
+    return _with_features(_rows(uri, window, snapshots_uri, given_by), features)
 
 
 def resolve_join(join: Join, snapshots_uri: str) -> JoinedSource:

@@ -121,16 +121,20 @@ def _check_float32(feature: schema_pb2.Feature, numbers: statistics_pb2.NumericS
 
 
 def _exceeded(limits: Any, low: float, high: float) -> Iterator[tuple[str, float, float, str]]:
-    """Each of the limits `min` and `max` that is exceeded: its name, the limit, the value beyond it, and `<` or `>`.
-
-    A float limit is compared as the decimal number that the schema spells: it is stored in 32 bits, so that 0.1 would
-    otherwise be more than 0.1.
-    """
+    """Each of the limits `min` and `max` that is exceeded: its name, the limit, the value beyond it, and `<` or `>`."""
     for end, value, sign in (("min", low, "<"), ("max", high, ">")):
-        limit = getattr(limits, end)
-        limit = float(str(np.float32(limit))) if isinstance(limit, float) else limit
+        limit = exact_limit(limits, end)
         if limits.HasField(end) and (value < limit if sign == "<" else value > limit):
             yield end, limit, value, sign
+
+
+def exact_limit(limits: Any, end: str) -> float:
+    """The limit `min` or `max` as the decimal number that the schema spells.
+
+    A float is stored in 32 bits, so that 0.1 would otherwise be more than 0.1.
+    """
+    limit: float = getattr(limits, end)
+    return float(str(np.float32(limit))) if isinstance(limit, float) else limit
 
 
 def _plain(number: float) -> str:
