@@ -98,6 +98,7 @@ locals {
   folders = toset([
     "arguments",
     "artifacts",
+    "batch",
     "checkpoints",
     "console",
     "data",
@@ -117,7 +118,7 @@ locals {
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "checkpoints", "runs", "sources", "tuning"] :
+      for folder in ["artifacts", "batch", "checkpoints", "runs", "sources", "tuning"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
       }
