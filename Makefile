@@ -6,7 +6,7 @@ SLIPWAY := $(BIN)/slipway
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench lock image cloud-build smoke test-cluster clean
+.PHONY: help run test quick test-slow lint bench lock image cloud-build smoke test-cluster clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -14,15 +14,16 @@ help: ## Show this help
 run: .venv/.installed ## Train a model: taxi's on its sample, or make run MODULE=digits DATA=train-images-idx3-ubyte.gz
 	@$(SLIPWAY) run $(or $(MODULE),taxi) $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: .venv/.installed-dev tests/compiled/node_modules ## Lint, types, layers and the quick tests
-	$(MAKE) --no-print-directory lint
+test: lint quick ## Lint, types, layers and the quick tests
+
+quick: .venv/.installed-dev tests/compiled/node_modules ## The quick tests alone
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 tests/compiled/node_modules: tests/compiled/package-lock.json
 	-@if command -v npm >/dev/null; then npm ci --silent --prefix tests/compiled; fi
 
 test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
-	$(BIN)/pytest -m slow -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -m slow -n auto --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/ruff check .
