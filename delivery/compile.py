@@ -117,6 +117,8 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
             "in .yaml"
         )
     text = (
-        json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump_all(documents, sort_keys=True)
+        json.dumps(spec, indent=2, sort_keys=True) + "\n"
+        if as_json
+        else yaml.dump_all(documents, Dumper=yaml.CSafeDumper)
     )
     write_text(str(output), text)
