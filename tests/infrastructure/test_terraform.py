@@ -202,9 +202,9 @@ def test_pipeline_adds_models_and_replaces_none() -> None:
 
 
 def test_folders_are_all_that_the_command_writes_to() -> None:
-    locations = Environment(None, Settings(remote_home="gs://b")).remote
-    places = {name: uri for name, uri in vars(locations).items() if name != "artifacts"}
-    needed = {uri.removeprefix("gs://b/") for uri in places.values()}
+    locations = vars(Environment(None, Settings(remote_home="gs://b")).remote)
+    uris = [uri for value in locations.values() for uri in ([value] if isinstance(value, str) else value)]
+    needed = {uri.removeprefix("gs://b/") for uri in uris}
     folders = set(re.findall(r'"(\w+)"', code().split("folders = toset([")[1].split("])")[0]))
     assert needed | {"artifacts", "deployments", "manifests", "requests", "samples"} == folders
 
