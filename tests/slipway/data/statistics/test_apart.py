@@ -16,7 +16,8 @@ from slipway.data.statistics.compute import compute_statistics
 from tests.example_artifacts import write_examples
 
 SMALL = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-NUMBERS = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-5, 5) | st.integers(-3, 3).map(float))
+TENTHS = st.integers(-30, 30).map(lambda tenths: tenths / 10)  # often where a histogram has an edge
+NUMBERS = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-5, 5) | TENTHS)
 
 
 def describe(folder: Path, first: Any, second: Any) -> list[statistics_pb2.NumericStatistics]:
@@ -38,6 +39,21 @@ def test_least_apart_is_never_more_than_the_rows_are(tmp_path: Path, first: np.n
         more, less = (0, 1) if found.first_has_more else (1, 0)
         assert true[more] >= found.shares[more] - 1e-9
         assert true[less] <= found.shares[less] + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([-3.0, *[-2.7] * 20, -2.5], [-3.0, *[-2.7] * 20, -1.0]),  # -2.7 is an edge of the first
+        ([-5.0, -1e-71, 5.0], [-5.0, -1e-85, 5.0]),  # nearer to an edge of both than a position on the way tells
+    ],
+)
+def test_what_lies_at_an_edge_is_counted_on_its_side(tmp_path: Path, first: list[float], second: list[float]) -> None:
+    sides = describe(tmp_path, first, second)
+    for values, stats in zip((first, second), sides, strict=True):
+        buckets = stats.histograms[0].buckets
+        reached = np.cumsum([bucket.sample_count for bucket in buckets])[:-1]
+        assert [sum(value < bucket.high_value for value in values) for bucket in buckets[:-1]] == list(reached)
 
 
 def test_an_outlier_is_no_difference_although_the_histograms_have_other_edges(tmp_path: Path) -> None:
