@@ -21,6 +21,7 @@ from serving.manifests import publish_manifests
 from slipway.data.examples.resolve import joins_of
 from slipway.data.examples.source import parts_of
 from slipway.errors import ConfigError, ModuleError
+from slipway.lineage import user_at_host
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
@@ -40,10 +41,12 @@ def local_request(
     notify: bool,
     pipeline: str = DEFAULT_PIPELINE,
     key: str = "",
+    started_by: str = "",
 ) -> RunRequest:
     """A run on this machine, with the module published; its name ends with the key, if there is one.
 
-    `data` is a URI, or a path from the working directory; the module's own without it, else its sample.
+    `data` is a URI, or a path from the working directory; the module's own without it, else its sample. Who starts it
+    is the user of this process, unless something else is named.
     """
     platform = _platform(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
@@ -57,7 +60,15 @@ def local_request(
     _check_columns(config, uri, pipeline)
     own = environment.for_settings
     return request_run(
-        folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own, key=key
+        folder,
+        config,
+        uri,
+        environment.local,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=own,
+        key=key,
+        started_by=started_by or user_at_host(),
     )
 
 

@@ -45,7 +45,8 @@ class Lineage(BaseModel):
     """Where a run, and so a model, came from. Digests are SHA-256 in hex.
 
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
-    `hyperparameters` are all that the model was built with. `shows` is what the pipeline declares.
+    `hyperparameters` are all that the model was built with. `started_by` is a user and machine, a console's, or a
+    window of the monitor; empty on a cluster, whose platform knows. `shows` is what the pipeline declares.
     """
 
     run: str
@@ -57,6 +58,7 @@ class Lineage(BaseModel):
     image: str = ""
     target: Target = "local"
     started: float = 0.0
+    started_by: str = ""
     seed: int = 0
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
