@@ -76,6 +76,18 @@ def test_constants_are_apart_or_alike(tmp_path: Path, first: Any, second: Any, d
     assert least_apart(*describe(tmp_path, first, second)).distance == distance
 
 
+@pytest.mark.parametrize(("undefined", "distance"), [(0, 0.9), (10, 0.4), (1000, 0.0)])
+def test_values_of_a_window_without_a_bucket_may_lie_anywhere(undefined: int, distance: float) -> None:
+    """Training had 1 and seldom 5; the window had 5, and values that training never had."""
+    trained, window = (statistics_pb2.NumericStatistics(min=low, max=high) for low, high in ((1, 5), (math.nan,) * 2))
+    trained.histograms.add().buckets.add(low_value=1, high_value=3, sample_count=90)
+    trained.histograms[0].buckets.add(low_value=3, high_value=5, sample_count=10)
+    histogram = window.histograms.add(num_undefined=undefined)
+    for value, times in ((1, 0), (5, 10)):
+        histogram.buckets.add(low_value=value, high_value=value + 1, sample_count=times)
+    assert least_apart(trained, window).distance == pytest.approx(distance)
+
+
 def test_without_values_there_is_no_difference(tmp_path: Path) -> None:
     assert least_apart(*describe(tmp_path, [1.0, 2.0], [math.nan, math.nan])).distance == 0
 
