@@ -47,6 +47,7 @@ def request_run(
     settings_overrides: Mapping[str, Any] | None = None,
     publish: bool = True,
     key: str = "",
+    started_by: str = "",
     prepared_uri: str = "",
 ) -> RunRequest:
     """Publishes the module's bytes and pins them in what a new run is given.
@@ -61,6 +62,7 @@ def request_run(
         settings_overrides: Dotted keys and values that replaced settings for this run, for the lineage.
         publish: False to pin the module's address only, for a rehearsal.
         key: Ends the name of a run on this machine, so that it can be looked up by it.
+        started_by: Who starts it, or what.
         prepared_uri: The prepared run that its steps may start.
     """
     chosen = find_pipeline(pipeline)
@@ -85,6 +87,7 @@ def request_run(
         image=platform.image,
         target=platform.target,
         started=time.time() if here else 0.0,
+        started_by=started_by,
         seed=config.training.seed,
         hyperparameters=config.hyperparameters,
         overrides={**(settings_overrides or {}), **changed},

@@ -64,13 +64,15 @@ def finish_retraining(
     """
     folder = storage.join(environment.local.monitoring, module)
     with _alone(Path(folder)) as alone:
-        key = read_state(folder).pending[:KEY_LETTERS]
+        state = read_state(folder)
+        key = state.pending[:KEY_LETTERS]
         if not key or not alone:
             return None
         known = [view for view in list_runs(environment.local.runs) if view.name.endswith(f"-{key}")]
         ended = [view for view in known if view.state != "interrupted"]
         if not ended and len(known) < ATTEMPTS:
-            request = local_request(environment, module, data, notify=notify, key=key)
+            monitor = f"monitor at window {state.windows[-1]}" if state.windows else "monitor"
+            request = local_request(environment, module, data, notify=notify, key=key, started_by=monitor)
             run_local(request, environment.settings.home, on_change)
             ended = [load_run(environment.local.runs, request.lineage.run)]
         change_state(folder, lambda state: (None, confirmed(state, key)))

@@ -24,6 +24,7 @@ from slipway.data.examples.source import SNAPSHOT, parts_of
 from slipway.data.snapshots.dvc import is_pointer
 from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
+from slipway.lineage import user_at_host
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
@@ -43,10 +44,12 @@ def local_request(
     notify: bool,
     pipeline: str = DEFAULT_PIPELINE,
     key: str = "",
+    started_by: str = "",
 ) -> RunRequest:
     """A run on this machine, with the module published; its name ends with the key, if there is one.
 
-    `data` is a URI, or a path from the working directory; the module's own without it, else its sample.
+    `data` is a URI, or a path from the working directory; the module's own without it, else its sample. Who starts it
+    is the user of this process, unless something else is named.
     """
     platform = platform_of(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
@@ -60,7 +63,17 @@ def local_request(
     locations = replace(environment.local, data=environment.snapshots_of(uri))
     _check_columns(config, uri, locations, pipeline)
     own = environment.for_settings
-    return request_run(folder, config, uri, locations, platform, pipeline=pipeline, settings_overrides=own, key=key)
+    return request_run(
+        folder,
+        config,
+        uri,
+        locations,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=own,
+        key=key,
+        started_by=started_by or user_at_host(),
+    )
 
 
 def remote_request(

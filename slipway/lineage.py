@@ -46,7 +46,8 @@ class Lineage(BaseModel):
 
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
     `hyperparameters` are all that the model was built with. `arguments_uri` is a file with all that the steps were
-    given, and `repeats` the run that this one repeats. `shows` is what the pipeline declares.
+    given, and `repeats` the run that this one repeats. `started_by` is a user and machine, a console's, or a window of
+    the monitor; empty on a cluster, whose platform knows. `shows` is what the pipeline declares.
     """
 
     run: str
@@ -58,6 +59,7 @@ class Lineage(BaseModel):
     image: str = ""
     target: Target = "local"
     started: float = 0.0
+    started_by: str = ""
     seed: int = 0
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}

@@ -81,6 +81,7 @@ def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
     """Names and values of a run's lineage, for people."""
     lineage = summary.lineage
     facts = {
+        "started by": lineage.started_by,
         "pipeline": lineage.pipeline,
         "data": lineage.data_uri,
         "data digest": summary.data_digest,
