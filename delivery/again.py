@@ -24,7 +24,7 @@ from slipway.data.examples.source import Source, write_source
 from slipway.data.snapshots.resolve import changes
 from slipway.errors import ConfigError, DataError
 from slipway.fields import FIELDS, HYPERPARAMETERS
-from slipway.lineage import Lineage
+from slipway.lineage import Lineage, user_at_host
 from slipway.runs.naming import new_run_name, run_name_of
 from slipway.runs.record import RunContext
 from slipway.runs.store import RunView
@@ -70,6 +70,7 @@ def repeat_run(environment: Environment, view: RunView) -> Repeat:
         update={
             "run": new_run_name(lineage.module) if here else run_name_of(lineage.target, lineage.module),
             "started": time.time() if here else 0.0,
+            "started_by": user_at_host() if here else "",
             "repeats": view.name,
             "arguments_uri": keep_arguments(arguments, locations.arguments),
         }
