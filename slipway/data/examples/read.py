@@ -290,10 +290,10 @@ def read_rows(
         bad = f"nullif(concat_ws('; ', {', '.join(failing)}), '')" if failing else "NULL"
         most = "" if count is None else f" LIMIT {count}"
         table = connection.sql(f"SELECT {values}, {bad} AS {BAD} FROM {typed.rows.relation}{most}").to_arrow_table()  # noqa: S608
+        _refuse_quarantined(quarantine)
         for row, reason in enumerate(table[BAD].to_pylist(), start=1):
             if reason is not None:
                 raise DataError(f"{uri}: row {row}: {reason}; correct it")
-        _refuse_quarantined(quarantine)
         return table.drop_columns([BAD])
 
 
