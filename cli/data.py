@@ -112,10 +112,10 @@ def diff(
     from slipway.data.statistics.describe import feature_name
     from slipway.data.statistics.features import TYPE_NAMES
 
+    if first == second:
+        raise typer.BadParameter("give two names", param_hint="B")
     environment = open_environment(env)
     sides = {name: _statistics(environment, name) for name in (first, second)}
-    if len(sides) < 2:
-        raise typer.BadParameter("give two names", param_hint="B")
     rows = [one.num_examples for one in sides.values()]
     types = [{feature_name(one): TYPE_NAMES.get(one.type, "other") for one in side.features} for side in sides.values()]
     found = differences(sides, sides, quantiles=False)
@@ -158,8 +158,9 @@ def prune(
 ) -> None:
     """Remove the snapshots that nothing names, and bytes that no snapshot points to; say what is kept, and why.
 
-    Kept are those that a module.yaml, a schedule, a run's record, a version of the model store or a monitor's window
-    names. A run on a cluster has a record at its end only: prune while none is under way, or give --older-than.
+    Kept are those that a module.yaml, a shared feature, a schedule, a run's record, a version of the model store or a
+    monitor's window names. A run on a cluster has a record at its end only: prune while none is under way, or give
+    --older-than.
     """
     from delivery.snapshots import users_of_snapshots
     from slipway.data.snapshots import prune as pruning

@@ -97,7 +97,7 @@ def predict(
     """
     of_table = {"to": to, "stage": stage, "columns": columns, "format": format_, "shards": shards}
     if batch:
-        if csv or instances or examples or images or address or signature or output:
+        if csv or instances or examples or images or address or rest or signature or output or json_lines:
             raise ConfigError("--batch predicts a table without a server: it goes with --to, and with no other file")
         _predict_table(model, batch, of_table | {"version": version}, env, target, wait=wait, as_json=as_json)
         return

@@ -1,13 +1,18 @@
-"""What names the snapshots of an environment: its modules, schedules, runs, versions and windows."""
+"""What names the snapshots of an environment: its modules, features, schedules, runs, versions and windows."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 
+from pydantic import TypeAdapter
+
 from delivery.environment import Environment
-from slipway.data.examples.source import SNAPSHOT
+from slipway.data.examples.source import SNAPSHOT, Join
+from slipway.data.feature_views import read_views
 from slipway.errors import StoreError
+from slipway.lineage import Lineage
 from slipway.module_kit.config import read_config
 from slipway.monitoring.result import FILE, read_result
 from slipway.runs.store import list_runs
@@ -31,22 +36,42 @@ def _uses(environment: Environment) -> Iterator[tuple[str, str]]:
     """What reads data, and their URI."""
     for folder in environment.module_folders():
         yield f"modules/{folder.name}/module.yaml names it", read_config(folder).data or ""
+    for view in read_views(environment.project):
+        yield f"features/{view.name}.sql names it", view.header.data
     for name, schedule in environment.settings.schedules.items():
         yield f"the schedule {name} names it", schedule.data or ""
-    for runs in {environment.local.runs, environment.state.runs}:
-        for view in list_runs(runs):
-            if not view.summary.lineage.module and view.problem:
-                raise StoreError(
-                    f"{view.uri}: {view.problem}, so which data it names is unknown; restore them, or remove the run"
-                )
-            yield f"the run {view.name} read it", view.summary.lineage.data_uri
-    store = environment.store()
-    for model in store.models():
-        for version in store.versions(model):
-            yield f"version {version.number} of {model} was trained on it", version.manifest.lineage.data_uri
+    given: dict[str, str] = {}  # by the URI of what runs were given, the first that was
+    for user, lineage in _lineages(environment):
+        yield user, lineage.data_uri
+        given.setdefault(lineage.arguments_uri, user)
+    for uri, user in given.items():
+        for join in _joins(uri):
+            yield user, join.data
     windows = environment.state.monitoring
     for model in storage.list_names(windows):
         for start in storage.list_names(storage.join(windows, model)):
             window = storage.join(windows, model, start)
             if storage.exists(storage.join(window, FILE)):
                 yield f"the window {model}/{start} watched a model of it", read_result(window).data
+
+
+def _lineages(environment: Environment) -> Iterator[tuple[str, Lineage]]:
+    """What has read data, as people are told, with its lineage."""
+    for runs in {environment.local.runs, environment.state.runs}:
+        for run in list_runs(runs):
+            if not run.summary.lineage.module and run.problem:
+                raise StoreError(
+                    f"{run.uri}: {run.problem}, so which data it names is unknown; restore them, or remove the run"
+                )
+            yield f"the run {run.name} read it", run.summary.lineage
+    store = environment.store()
+    for model in store.models():
+        for version in store.versions(model):
+            yield f"version {version.number} of {model} was trained on it", version.manifest.lineage
+
+
+def _joins(arguments_uri: str) -> list[Join]:
+    """The shared features that a run was given; none of a run whose arguments are not kept."""
+    if not (arguments_uri and storage.exists(arguments_uri)):
+        return []
+    return TypeAdapter(list[Join]).validate_json(json.loads(storage.read_bytes(arguments_uri)).get("features", "[]"))

@@ -7,7 +7,7 @@ that `ingestion.max_quarantined` allows. Drift is a warning: the world moves, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,12 +92,12 @@ def check_batch(job: Job, plan: Plan, reader: UnitReader, takes: Inputs, baselin
     tally, rules, requests = Tally(takes.schema), Rules(takes.schema), Requests()
     cells = {name: counts.cells for name, counts in baseline.features.items()} if baseline else {}
     step, seen, bad = max(1, -(-plan.rows // SAMPLE_ROWS)), 0, plan.quarantined
-    broken, unread = Counter[str](), Counter[str]()
+    broken, unread = Counter[str](), list[str]()
     for rows in read_ahead(row for unit in plan.units for row in reader.read(unit)):
         found = sort_rows(rows, rules)
         inputs, bad = found.inputs, bad + len(found.bad)
         broken.update(found.broken)
-        unread.update(one[2] for one in rows.bad)
+        unread = list(dict.fromkeys([*unread, *(one[2] for one in rows.bad)]))[:LISTED]
         tally.add(inputs)
         sampled = inputs.take(pa.array(range(-seen % step, inputs.num_rows, step), pa.int64()))
         seen += inputs.num_rows
@@ -119,14 +119,13 @@ def check_batch(job: Job, plan: Plan, reader: UnitReader, takes: Inputs, baselin
     return BatchCheck(validation=Validation(anomalies=anomalies), rows=total, bad=bad, columns=compared, notes=notes)
 
 
-def _check_bad(job: Job, total: int, bad: int, broken: Counter[str], unread: Counter[str]) -> Iterator[Anomaly]:
+def _check_bad(job: Job, total: int, bad: int, broken: Counter[str], unread: list[str]) -> Iterator[Anomaly]:
     """One anomaly of all rows that are set aside: an error where there are more than module.yaml tolerates."""
     if not bad:
         return
     limit = job.ingestion.max_quarantined
     over = bad > limit * total
-    said: Sequence[str] = [f"{rule} ({count:,} rows)" for rule, count in broken.most_common(LISTED)]
-    said = [*said, *(reason for reason, _ in unread.most_common(LISTED - len(said)))]
+    said = [*(f"{rule} ({count:,} rows)" for rule, count in broken.most_common(LISTED)), *unread][:LISTED]
     yield Anomaly(
         feature="", split="", severity="ERROR" if over else "WARNING", type="UNEXPECTED_DATA_TYPE",
         short="Rows cannot be predicted",

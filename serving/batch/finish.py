@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import shutil
 import time
@@ -96,8 +97,7 @@ def _columns(job: Job) -> dict[str, str]:
     first = job.part(0)
     if job.format == "csv":
         with storage.open_read(first) as file:
-            header = file.readline().decode().rstrip("\r\n")
-        return dict.fromkeys((name.strip('"') for name in header.split(",")), "text")
+            return dict.fromkeys(next(csv.reader(line.decode() for line in file)), "text")
     with open_parquet(first) as parquet:
         return {one.name: str(one.type) for one in parquet.schema_arrow}
 

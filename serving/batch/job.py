@@ -83,9 +83,13 @@ class Job(BaseModel):
         """URI of the quarantine."""
         return _beside(self.to, f".{QUARANTINE}") if self.is_one_file else storage.join(self.folder, QUARANTINE)
 
+    def part_name(self, index: int) -> str:
+        """Name of the file of a unit's predictions."""
+        return f"part-{index:05d}.{'csv' if self.format == 'csv' else 'parquet'}"
+
     def part(self, index: int) -> str:
         """URI of the predictions of a unit."""
-        return storage.join(self.folder, f"part-{index:05d}.{'csv' if self.format == 'csv' else 'parquet'}")
+        return storage.join(self.folder, self.part_name(index))
 
 
 def suffix_of(uri: str) -> Format | None:
@@ -132,14 +136,10 @@ def begin(job: Job) -> bool:
         raise StoreError(f"{job.to} is there already, and no job wrote it: name another --to, or delete it")
     elif job.folder == job.to and (names := storage.list_names(job.folder)):
         raise StoreError(f"{job.folder} is not empty ({', '.join(names[:3])}): name a new folder as --to")
-    else:
-        storage.write_text(begun, job.model_dump_json(indent=1))
+    elif not storage.write_new(begun, job.model_dump_json(indent=1).encode()):
+        raise StoreError(f"{job.to} was begun by another run just now: run again when it has ended, or name another "
+                         "--to")  # fmt: skip
     return False
-
-
-def read_job(work: str) -> Job:
-    """The job of a work folder; StoreError if there is none."""
-    return Job.model_validate_json(storage.read_bytes(storage.join(work, JOB)))
 
 
 class _Begun(BaseModel):

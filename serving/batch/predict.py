@@ -44,7 +44,7 @@ def predict_units(
     """Predicts each unit whose index leaves the remainder `shard`."""
     done = set(storage.list_names(job.folder))
     for unit in plan.units:
-        if unit.index % shards == shard and _name(job, unit.index) not in done:
+        if unit.index % shards == shard and job.part_name(unit.index) not in done:
             on_part(_predict_unit(job, unit, reader, model))
 
 
@@ -58,10 +58,6 @@ def read_part(job: Job, index: int) -> Part:
 def quarantine_of(job: Job, index: int) -> str:
     """URI of the rows of a unit that were not predicted."""
     return storage.join(job.work, f"quarantine-{index:05d}.jsonl")
-
-
-def _name(job: Job, index: int) -> str:
-    return job.part(index).partition("?")[0].rpartition("/")[2]
 
 
 def _record(job: Job, index: int) -> str:
@@ -82,7 +78,7 @@ def _predict_unit(job: Job, unit: Unit, reader: UnitReader, model: VersionModel)
             storage.copy(str(quarantine.path), quarantine_of(job, unit.index))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        known = Part(path=_name(job, unit.index), rows=rows, quarantined=quarantine.count,
+        known = Part(path=job.part_name(unit.index), rows=rows, quarantined=quarantine.count,
                     size=path.stat().st_size, sha256=digest)  # fmt: skip
         storage.write_text(_record(job, unit.index), known.model_dump_json())
     return known
@@ -99,11 +95,18 @@ def _answers(
 
 
 def answered(job: Job, model: VersionModel, inputs: pa.RecordBatch, kept: pa.RecordBatch) -> pa.Table:
-    """Rows as they are written: what is kept of them, the answers, and the version."""
+    """Rows as they are written: what is kept of them, the answers, and the version.
+
+    An answer with the name of a kept column gets `predicted_` before its own, as often as it takes.
+    """
     columns = dict(zip(kept.schema.names, kept.columns, strict=True))
-    columns |= model.columns(model.predict(inputs), kept.schema.names)
-    name = f"predicted_{VERSION}" if VERSION in columns else VERSION
-    return pa.table(columns | {name: pa.array(np.full(inputs.num_rows, job.version))})
+    taken = {name.lower() for name in columns}
+    answers = model.columns(model.predict(inputs)) | {VERSION: pa.array(np.full(inputs.num_rows, job.version))}
+    for name, values in answers.items():
+        while name.lower() in taken:
+            name = f"predicted_{name}"
+        columns[name] = values
+    return pa.table(columns)
 
 
 class _Writer:

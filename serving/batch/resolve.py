@@ -11,7 +11,7 @@ from serving.batch.table import is_loaded
 from serving.batch.version import choose_version
 from slipway.data.examples.source import SPAN, Join, Source, write_source
 from slipway.data.snapshots.resolve import resolve
-from slipway.errors import ConfigError
+from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
 from slipway.stores.model_store import open_store
 
@@ -51,7 +51,7 @@ def resolve_job(
     Raises:
         ConfigError: something that was given is wrong.
         DataError: the data cannot be found.
-        StoreError: there is no such version, or the destination belongs to another job.
+        StoreError: there is no such version, the destination belongs to another job, or its predictions are gone.
     """
     asked, store = config.batch_prediction, open_store(store_uri)
     version = choose_version(store, model, asked.version, asked.stage)
@@ -76,9 +76,10 @@ def resolve_job(
         decision=config.decision,
         home=batch_uri,
     )
-    if job.format == "bigquery":
-        is_loaded(job)
-    begin(job)
+    first = job.to if job.is_one_file else job.part(0)
+    is_there = is_loaded(job) if job.format == "bigquery" else storage.exists(first)
+    if begin(job) and not is_there:
+        raise StoreError(f"{job.manifest} tells of predictions that are gone from {to}: delete it, then run again")
     return job
 
 

@@ -20,7 +20,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from slipway.data.schema import SERVING
 from slipway.data.tensors import fixed_shape
-from slipway.data.validation.features import LARGEST_FLOAT, check_feature, exact_limit, is_checked, is_required
+from slipway.data.validation.features import (
+    LARGEST_FLOAT,
+    check_feature,
+    exact_limit,
+    is_checked,
+    is_required,
+    plain_number,
+)
 from slipway.data.validation.finding import Finding
 from slipway.data.validation.report import Anomaly
 from slipway.data.validation.validate import missing_column
@@ -66,7 +73,7 @@ class Rules:
 class _Rule:
     """Asks something of the values, or of the row: that it has a value (`present`), or how many (`fewest`, `most`)."""
 
-    kind: Literal["present", "fewest", "most", "min", "max", "finite", "size", "in"]
+    kind: Literal["present", "fewest", "most", "min", "max", "size", "in"]
     bound: str
     limit: Any = None
 
@@ -88,8 +95,6 @@ class _Rule:
             return _places(pc.less(values, self.limit))
         if self.kind == "max":
             return _places(pc.greater(values, self.limit))
-        if self.kind == "finite":
-            return _places(pc.is_inf(values))
         if self.kind == "size":
             return _places(pc.greater(pc.abs(values), self.limit))
         return _places(pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=self.limit))))
@@ -117,14 +122,13 @@ def _rules_of(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> Iterato
         for end, word in (("min", "at least"), ("max", "at most")):
             if limits.HasField(end):
                 limit = exact_limit(limits, end)
-                yield _Rule("min" if end == "min" else "max", f"{word} {limit:g}", limit)
+                yield _Rule("min" if end == "min" else "max", f"{word} {plain_number(limit)}", limit)
     elif not is_number and (words := _domain(feature, schema)):
         yield _Rule("in", f"one of the {len(words)} values of its domain", pa.array(words, pa.string()))
     if feature.type == schema_pb2.FLOAT:
         floats = feature.float_domain
         if floats.disallow_inf or not floats.HasField("disallow_inf"):
-            yield _Rule("finite", "finite")
-            yield _Rule("size", f"a number of 32 bits, at most {LARGEST_FLOAT:.4g}", LARGEST_FLOAT)
+            yield _Rule("size", f"a finite number of 32 bits, at most {LARGEST_FLOAT:.4g}", LARGEST_FLOAT)
 
 
 def _domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> list[str]:

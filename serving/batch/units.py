@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -103,12 +103,12 @@ def _units_of(files: Sequence[str], where: str) -> Plan:
         with open_parquet(file) as parquet:
             schemas.append(parquet.schema_arrow.remove_metadata())
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-        first = before = 0
-        for end in range(1, len(sizes) + 1):
-            rows = sum(sizes[first:end])
+        first = before = rows = 0
+        for end, size in enumerate(sizes, 1):
+            rows += size
             if rows and (end == len(sizes) or rows + sizes[end] > UNIT_ROWS):
                 units.append(Unit(index=len(units), file=file, first=first, end=end, before=before, rows=rows))
-                first, before = end, before + rows
+                first, before, rows = end, before + rows, 0
     try:
         columns = pa.unify_schemas(schemas, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -121,10 +121,10 @@ def _units_of(files: Sequence[str], where: str) -> Plan:
 @contextmanager
 def open_parquet(uri: str) -> Iterator[Any]:
     """A Parquet file, of which only what is asked for is read; DataError if it is damaged."""
-    opened: str | IO[bytes] = storage.open_read(uri) if storage.is_remote(uri) else str(storage.local_path(uri))
     try:
-        with pq.ParquetFile(opened) as parquet:
-            yield parquet
+        with ExitStack() as stack:
+            remote = stack.enter_context(storage.open_read(uri)) if storage.is_remote(uri) else None
+            yield stack.enter_context(pq.ParquetFile(remote or storage.local_path(uri)))
     except FileNotFoundError as error:
         raise DataError(f"{uri}: the file was there when the source was resolved, and is gone now") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -137,7 +137,7 @@ def open_parquet(uri: str) -> Iterator[Any]:
 def _stage(source: Source, schema: schema_pb2.Schema, ingestion: Ingestion, work: str, *, careful: bool) -> int:
     """Copies the rows to Parquet, with the file and line of each; returns how many went to quarantine."""
     with TemporaryDirectory(prefix="slipway-batch-") as folder, ExitStack() as stack:
-        quarantine = Quarantine(Path(folder) / QUARANTINED)
+        quarantine = stack.enter_context(closing(Quarantine(Path(folder) / QUARANTINED)))
         connection = stack.enter_context(_connect(folder))
         typed = open_source(connection, source, schema, ingestion, quarantine, Path(folder), careful=careful)
         names = list(typed.rows.types)
@@ -281,13 +281,23 @@ def _batches(unit: Unit, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
         groups = range(unit.first, unit.end)
         for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=there) if groups else ():
             found = [
-                batch.column(one.name).cast(one.type) if one.name in there
+                _cast(batch.column(one.name), one, unit.file) if one.name in there
                 else pa.array(range(row + 1, row + 1 + batch.num_rows), pa.int64()) if one.name == LINE
                 else pa.nulls(batch.num_rows, one.type)
                 for one in columns
             ]  # fmt: skip
             row += batch.num_rows
             yield pa.RecordBatch.from_arrays(found, schema=columns)
+
+
+def _cast(column: pa.Array, wanted: pa.Field, file: str) -> pa.Array:
+    try:
+        return column.cast(wanted.type)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{file}: column {wanted.name!r} is {column.type}, in other files it is {wanted.type}, and a value does "
+            f"not fit: {error}; write all files with one type"
+        ) from error
 
 
 def _without_marks(column: pa.Array) -> pa.Array:

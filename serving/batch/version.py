@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,22 +115,15 @@ class VersionModel:
             return np.zeros((0, len(self.classes)) if several else (0,), np.float32)
         return np.concatenate(answers)
 
-    def columns(self, predictions: NDArray[np.float32], taken: Collection[str]) -> dict[str, pa.Array]:
-        """The answers as columns: `class` and a score for each; of a regression `prediction`.
-
-        A name that is `taken` by a column of the data gets `predicted_` before it.
-        """
+    def columns(self, predictions: NDArray[np.float32]) -> dict[str, pa.Array]:
+        """The answers as columns: `class` and a score for each; of a regression `prediction`."""
         if not self.classes:
-            found = {"prediction": pa.array(predictions)}
-        else:
-            scores = np.stack([1 - predictions, predictions], axis=1) if predictions.ndim == 1 else predictions
-            best = scores[:, 1] > self._decision if len(self.classes) == 2 else scores.argmax(axis=1)
-            unknown = np.isnan(scores).any(axis=1)
-            names = pa.array(self.classes).take(pa.array(best.astype(np.int64), mask=unknown))
-            found = {"class": names}
-            found |= {f"score_{name}": pa.array(scores[:, index].copy()) for index, name in enumerate(self.classes)}
-        lower = {name.lower() for name in taken}
-        return {f"predicted_{name}" if name.lower() in lower else name: one for name, one in found.items()}
+            return {"prediction": pa.array(predictions)}
+        scores = np.stack([1 - predictions, predictions], axis=1) if predictions.ndim == 1 else predictions
+        best = scores[:, 1] > self._decision if len(self.classes) == 2 else scores.argmax(axis=1)
+        unknown = np.isnan(scores).any(axis=1)
+        found = {"class": pa.array(self.classes).take(pa.array(best.astype(np.int64), mask=unknown))}
+        return found | {f"score_{name}": pa.array(scores[:, index].copy()) for index, name in enumerate(self.classes)}
 
 
 def _known_schema(uri: str) -> tuple[schema_pb2.Schema | None, str]:

@@ -49,6 +49,7 @@ def test_a_schedule_predicts(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyP
         (["--batch", DATA, "--to", TO, "--wait"], "--wait is for a run on a platform"),
         (["--to", "scores"], "go with --batch DATA"),
         (["--batch", DATA, "--to", TO, "--csv", "x.csv"], "without a server"),
+        (["--batch", DATA, "--to", TO, "--json-lines"], "without a server"),
     ],
 )
 def test_options_that_do_not_fit(kubeflow: FakeKubeflow, options: list[str], said: str) -> None:

@@ -168,16 +168,21 @@ def read_view_rows(joined: JoinedSource, scratch: Path) -> tuple[Path, dict[str,
 
 def _refuse_bad(connection: duckdb.DuckDBPyConnection, typed: TypedRows, quarantine: Quarantine, uri: str) -> None:
     """Refuses data with a row that cannot be read."""
-    quarantine.close()
-    if quarantine.count:
-        first = json.loads(quarantine.path.read_text(encoding="utf-8").partition("\n")[0])
-        raise DataError(f"{first['file']}:{first['line']}: {first['reason']}; correct the row")
+    _refuse_quarantined(quarantine)
     failing = [each.reason for each in typed.conversions if each.column in typed.can_fail]
     if failing:
         file, line = typed.rows.place
         bad = f"SELECT {file}, {line}, concat_ws('; ', {', '.join(failing)}) AS {BAD} FROM {typed.rows.relation}"  # noqa: S608
         for place, row, reason in connection.execute(f"FROM ({bad}) WHERE {BAD} <> '' LIMIT 1").fetchall():
             raise DataError(f"{place or uri}:{row}: {reason}; correct the row")
+
+
+def _refuse_quarantined(quarantine: Quarantine) -> None:
+    quarantine.close()
+    if quarantine.count:
+        with quarantine.path.open(encoding="utf-8") as file:
+            first = json.loads(file.readline())
+        raise DataError(f"{first['file']}:{first['line']}: {first['reason']}; correct the row")
 
 
 def _open_rows(
@@ -285,13 +290,10 @@ def read_rows(
         bad = f"nullif(concat_ws('; ', {', '.join(failing)}), '')" if failing else "NULL"
         most = "" if count is None else f" LIMIT {count}"
         table = connection.sql(f"SELECT {values}, {bad} AS {BAD} FROM {typed.rows.relation}{most}").to_arrow_table()  # noqa: S608
-        quarantine.close()
+        _refuse_quarantined(quarantine)
         for row, reason in enumerate(table[BAD].to_pylist(), start=1):
             if reason is not None:
                 raise DataError(f"{uri}: row {row}: {reason}; correct it")
-        if quarantine.count:
-            first = json.loads(quarantine.path.read_text(encoding="utf-8").partition("\n")[0])
-            raise DataError(f"{uri}:{first['line']}: {first['reason']}; correct the row")
         return table.drop_columns([BAD])
 
 

@@ -113,10 +113,9 @@ def fetch(pointer: Pointer, folder: Path) -> Path:
 
 
 def _copy(pointer: Pointer, md5: str, target: Path, places: list[str]) -> None:
-    parts = ([] if pointer.is_legacy else ["files", "md5"]) + [md5[:2], md5[2:]]
     tried = []
     for place in places:
-        found = storage.join(place, *parts)
+        found = storage.join(place, *_object(pointer, md5))
         try:
             storage.copy(found, str(target))
         except StoreError as error:
@@ -131,6 +130,11 @@ def _copy(pointer: Pointer, md5: str, target: Path, places: list[str]) -> None:
         + "\n- ".join(tried)
         + "\n`dvc push` them where they are, or `dvc fetch` them here"
     )
+
+
+def _object(pointer: Pointer, md5: str) -> list[str]:
+    """The folders and the name of the bytes with an MD5, below a cache or a remote."""
+    return [*([] if pointer.is_legacy else ["files", "md5"]), md5[:2], md5[2:]]
 
 
 def _sums(path: Path) -> tuple[str, str]:
@@ -183,8 +187,7 @@ def _unreadable(name: str, remote: dict[str, str]) -> str:
 
 
 def _is_cached(pointer: Pointer, cache: str) -> bool:
-    parts = ([] if pointer.is_legacy else ["files", "md5"]) + [pointer.md5[:2], pointer.md5[2:]]
-    return Path(cache, *parts).is_file()
+    return Path(cache, *_object(pointer, pointer.md5)).is_file()
 
 
 Config = dict[str, dict[str, str]]

@@ -39,13 +39,14 @@ def find_prunable(root: str, used: Mapping[str, Sequence[str]], older_than_days:
             under way.
     """
     before, removed, kept = time.time() - older_than_days * DAY_SECONDS, list[Snapshot](), dict[str, list[str]]()
-    for one in list_snapshots(root):
+    snapshots = list_snapshots(root)
+    for one in snapshots:
         young = [f"it is younger than {older_than_days:g} days"] if one.created > before else []
         if why := [*used.get(one.name, ()), *young]:
             kept[one.name] = why
         else:
             removed.append(one)
-    needed = {file.path for one in list_snapshots(root) if one.name in kept for file in one.files}
+    needed = {file.path for one in snapshots if one.name in kept for file in one.files}
     going = {file.path: file.size for one in removed for file in one.files if file.path not in needed}
     orphans = {
         file.name: file.size

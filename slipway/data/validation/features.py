@@ -137,7 +137,8 @@ def exact_limit(limits: Any, end: str) -> float:
     return float(str(np.float32(limit))) if isinstance(limit, float) else limit
 
 
-def _plain(number: float) -> str:
+def plain_number(number: float) -> str:
+    """A number without the `.0` of a whole one."""
     return str(number).removesuffix(".0")
 
 
@@ -181,7 +182,7 @@ def _check_shape(
 
 
 def _presence_text(feature: schema_pb2.Feature) -> str:
-    limits = [f"{field.name}: {_plain(value)}" for field, value in feature.presence.ListFields()]
+    limits = [f"{field.name}: {plain_number(value)}" for field, value in feature.presence.ListFields()]
     return f"presence {{ {' '.join(limits)} }}"
 
 
@@ -290,7 +291,7 @@ def _check_range(
     limits = schema_pb2.IntDomain(min=0, max=1) if is_bool else getattr(feature, kind)
     has_numbers = any(len(one.buckets) for one in numbers.histograms)
     for end, limit, value, sign in _exceeded(limits, numbers.min, numbers.max) if has_numbers else ():
-        bound, found = _plain(limit), _plain(value)
+        bound, found = plain_number(limit), plain_number(value)
         fix = f"in schema.pbtxt change `{end}: {bound}` in the {kind} of feature {feature.name!r} to `{end}: {found}`"
         if is_bool:
             fix = f"in schema.pbtxt replace the bool_domain of feature {feature.name!r} by an int_domain"

@@ -36,8 +36,9 @@ def killed_at_a_new_file(work: Callable[[], object]) -> bool:
 
         objects = google.GoogleObjects
         with (
+            mock.patch.object(os, "link", deadly(os.link, lambda _, target: target.exists())),
             mock.patch.object(Path, "replace", deadly(Path.replace, lambda _, target: target.exists())),
-            mock.patch.object(objects, "put", deadly(objects.put, lambda one, name, _: bool(one.find(name)))),
+            mock.patch.object(objects, "put", deadly(objects.put, lambda one, name, *_: bool(one.find(name)))),
             mock.patch.object(objects, "create", deadly(objects.create, lambda one, _, name: bool(one.find(name)))),
         ):
             try:

@@ -41,7 +41,7 @@ def test_rows_that_cannot_be_read_go_to_quarantine_with_their_line(batch: Batch,
     [
         ("town", "Rome", "town: 'Rome' is not one of the 3 values of its domain"),
         ("size", 101.0, "size: 101.0 is not at most 100"),
-        ("size", float("inf"), "size: inf is not"),
+        ("size", float("inf"), "size: inf is not a finite number of 32 bits"),
     ],
 )
 def test_rows_that_break_the_schema_go_to_quarantine(
@@ -123,6 +123,20 @@ def test_the_label_is_not_needed_and_no_harm(batch: Batch, tmp_path: Path) -> No
     pq.write_table(table(50).append_column("label", [["?"] * 50]), data)
     batch.run(data, tmp_path / "out")
     assert read(tmp_path / "out")["label"].to_pylist() == ["?"] * 50
+
+
+def test_of_many_reasons_a_few_are_told(batch: Batch, tmp_path: Path) -> None:
+    rows = table(100)
+    pq.write_table(rows.set_column(2, "rooms", [[f"many-{n}" for n in range(100)]]), tmp_path / "rows.parquet")
+    with pytest.raises(AnomalyError, match="100 of 100 rows") as caught:
+        batch.run(tmp_path / "rows.parquet", tmp_path / "out")
+    assert str(caught.value).count("'many-") == 5
+
+
+def test_a_large_bound_is_told_whole() -> None:
+    rules = Rules(parse_schema('feature { name: "must" type: INT int_domain { max: 1234567 } }'))
+    [found] = rules.breaches(pa.RecordBatch.from_arrays([pa.array([1234568])], ["must"]))
+    assert found.bound == "at most 1234567"
 
 
 RULES = """

@@ -166,6 +166,7 @@ def test_kept_columns_are_as_the_data_have_them(batch: Batch, tmp_path: Path) ->
     others = {
         "at": pa.array([moment] * 3, pa.timestamp("ms", "UTC")),
         "class": pa.array(["a", None, "b"]),
+        "predicted_Class": pa.array(["b", "a", None]),  # as of an earlier prediction
         "nested": pa.array([{"x": 1}, None, {"x": 3}]),
         "price": pa.array(["1.50", "2.25", None]).cast(pa.decimal128(10, 2)),
         "tips": pa.array([[1, 2], [], None], pa.list_(pa.int32())),
@@ -176,7 +177,8 @@ def test_kept_columns_are_as_the_data_have_them(batch: Batch, tmp_path: Path) ->
     answers = read(tmp_path / "out")
     assert answers.select(list(others)).to_pylist() == whole.select(list(others)).to_pylist()
     assert answers.schema.field("price").type == pa.decimal128(10, 2)
-    assert "predicted_class" in answers.column_names
+    assert answers["predicted_predicted_class"].to_pylist() == ["no" if one < 0.5 else "yes" for one in
+                                                                answers["score_yes"].to_pylist()]  # fmt: skip
 
 
 def test_one_file(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +195,13 @@ def test_one_file(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
         "scores.csv", "scores.csv.manifest.json", "scores.parquet", "scores.parquet.manifest.json",
     ]  # fmt: skip
+
+
+def test_the_manifest_names_columns_as_they_are(batch: Batch, tmp_path: Path) -> None:
+    rows = table(3).append_column('a, or "b"', pa.array(["x"] * 3))
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    manifest = batch.run(tmp_path / "rows.parquet", tmp_path / "out", format="csv")
+    assert list(manifest.columns)[:6] == [*NAMES, 'a, or "b"', "class"]
 
 
 def test_csv_cannot_hold_lists(batch: Batch, tmp_path: Path) -> None:
@@ -213,6 +222,14 @@ def test_files_whose_columns_differ_are_one_table(batch: Batch, tmp_path: Path) 
     assert manifest.predicted == answers.num_rows == 50
     assert answers["rooms"].to_pylist() == [None] * 20 + table(30)["rooms"].to_pylist()
     assert answers["day"].to_pylist() == ["2026-01-01"] * 20 + ["2026-01-02"] * 30
+
+
+def test_a_value_that_does_not_fit_the_type_of_other_files_is_told(batch: Batch, tmp_path: Path) -> None:
+    for name, number in (("a", 2**60 + 1), ("b", 0.5)):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pq.write_table(table(20).append_column("code", [[number] * 20]), tmp_path / "data" / f"{name}.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: column 'code' is int64, in other files it is double"):
+        batch.run(tmp_path / "data", tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -314,6 +331,33 @@ def test_a_destination_belongs_to_one_job(batch: Batch, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").touch()
     with pytest.raises(StoreError, match="no job wrote it"):
         batch.resolve(data, tmp_path / "mine.csv")
+
+
+def test_of_two_runs_that_begin_at_once_one_has_the_destination(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, begun = write_csv(table(5), tmp_path / "rows.csv"), tmp_path / "out" / "_job" / "job.json"
+    write_new = storage.write_new
+
+    def late(uri: str, content: bytes) -> bool:
+        write_new(uri, content.replace(b'"columns": "keys"', b'"columns": "all"'))  # the other run was faster
+        return write_new(uri, content)
+
+    monkeypatch.setattr(storage, "write_new", late)
+    with pytest.raises(StoreError, match="was begun by another run just now"):
+        batch.resolve(data, tmp_path / "out", columns="keys")
+    assert json.loads(begun.read_text())["columns"] == "all"
+
+
+@pytest.mark.parametrize(("to", "gone"), [("out", "part-00000.parquet"), ("out.csv", "")])
+def test_predictions_that_are_gone_are_told(batch: Batch, tmp_path: Path, to: str, gone: str) -> None:
+    data = write_csv(table(5), tmp_path / "rows.csv")
+    manifest = batch.run(data, tmp_path / to)
+    (tmp_path / to / gone).unlink()
+    with pytest.raises(StoreError, match=r"manifest\.json tells of predictions that are gone from .*delete it"):
+        batch.run(data, tmp_path / to)
+    Path(manifest.job.manifest).unlink()
+    assert batch.run(data, tmp_path / to).predicted == 5
 
 
 def test_names_in_the_destination(batch: Batch, tmp_path: Path) -> None:

@@ -74,6 +74,9 @@ def test_all_rows_are_loaded_by_one_job_that_names_itself(batch: Batch, client: 
     assert len(client.loads) == 1
     with pytest.raises(StoreError, match=r"p\.d\.scores has 40 rows that another job wrote"):
         own.run(data, TO, columns="keys")
+    client.tables.clear()  # somebody deleted it
+    with pytest.raises(StoreError, match=r"predictions that are gone from bq://p\.d\.scores"):
+        own.run(data, TO)
 
 
 def test_a_job_killed_right_after_the_load_knows_its_table(batch: Batch, client: Client, tmp_path: Path) -> None:
