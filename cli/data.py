@@ -158,8 +158,9 @@ def prune(
 ) -> None:
     """Remove the snapshots that nothing names, and bytes that no snapshot points to; say what is kept, and why.
 
-    Kept are those that a module.yaml, a schedule, a run's record, a version of the model store or a monitor's window
-    names. A run on a cluster has a record at its end only: prune while none is under way, or give --older-than.
+    Kept are those that a module.yaml, a shared feature, a schedule, a run's record, a version of the model store or a
+    monitor's window names. A run on a cluster has a record at its end only: prune while none is under way, or give
+    --older-than.
     """
     from delivery.snapshots import users_of_snapshots
     from slipway.data.snapshots import prune as pruning

@@ -46,7 +46,8 @@ class Lineage(BaseModel):
 
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
     `hyperparameters` are all that the model was built with. `arguments_uri` is a file with all that the steps were
-    given, and `repeats` the run that this one repeats. `shows` is what the pipeline declares.
+    given, and `repeats` the run that this one repeats. `features_data` has the data URIs of the shared features that
+    were joined, by view. `shows` is what the pipeline declares.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Lineage(BaseModel):
     module: str
     module_digest: str
     data_uri: str
+    features_data: dict[str, str] = {}
     git_revision: str = "unknown"
     image: str = ""
     target: Target = "local"
