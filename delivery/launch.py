@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.registry import Inputs, Locations, Platform, find_pipeline
-from slipway.fields import FIELDS
+from slipway.fields import FIELDS, HYPERPARAMETERS
 from slipway.lineage import Lineage
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.config import read_config
@@ -77,19 +77,21 @@ def request_run(
     changed = {key: value for key, value in used.items() if json.dumps(value) != json.dumps(own.get(key))}
     project = module_folder.parent.parent
     arguments = chosen.arguments(Inputs(module, config, data_uri, locations, platform, project, prepared_uri))
+    joined: list[dict[str, Any]] = json.loads(arguments.get("features", "[]"))
     lineage = Lineage(
         run=new_run_name(module.name, key) if here else run_name_of(platform.target, module.name),
         pipeline=pipeline,
         module=module.name,
         module_digest=module.digest,
         data_uri=data_uri,
+        features_data={one["view"]: one["data"] for one in joined},
         git_revision=git_revision(module_folder),
         image=platform.image,
         target=platform.target,
         started=time.time() if here else 0.0,
         started_by=started_by,
         seed=config.training.seed,
-        hyperparameters=config.hyperparameters,
+        hyperparameters=config.hyperparameters if HYPERPARAMETERS in arguments else {},
         overrides={**(settings_overrides or {}), **changed},
         arguments_uri=keep_arguments(arguments, locations.arguments, write=publish),
         shows=chosen.shows,

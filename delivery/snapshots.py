@@ -1,16 +1,13 @@
-"""What names the snapshots of an environment: its modules, features, schedules, runs, versions and windows."""
+"""What names the snapshots of an environment: its modules, shared features, schedules, runs, versions and windows."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 
-from pydantic import TypeAdapter
-
 from delivery.environment import Environment
-from slipway.data.examples.source import SNAPSHOT, Join
-from slipway.data.feature_views import read_views
+from slipway.data.examples.source import SNAPSHOT
+from slipway.data.feature_views import FOLDER, read_views
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.module_kit.config import read_config
@@ -37,16 +34,21 @@ def _uses(environment: Environment) -> Iterator[tuple[str, str]]:
     for folder in environment.module_folders():
         yield f"modules/{folder.name}/module.yaml names it", read_config(folder).data or ""
     for view in read_views(environment.project):
-        yield f"features/{view.name}.sql names it", view.header.data
+        yield f"{FOLDER}/{view.name}.sql names it", view.header.data
     for name, schedule in environment.settings.schedules.items():
         yield f"the schedule {name} names it", schedule.data or ""
-    given: dict[str, str] = {}  # by the URI of what runs were given, the first that was
-    for user, lineage in _lineages(environment):
-        yield user, lineage.data_uri
-        given.setdefault(lineage.arguments_uri, user)
-    for uri, user in given.items():
-        for join in _joins(uri):
-            yield user, join.data
+    for runs in {environment.local.runs, environment.state.runs}:
+        for run in list_runs(runs):
+            if not run.summary.lineage.module and run.problem:
+                raise StoreError(
+                    f"{run.uri}: {run.problem}, so which data it names is unknown; restore them, or remove the run"
+                )
+            yield from ((f"the run {run.name} read it", uri) for uri in _read_by(run.summary.lineage))
+    store = environment.store()
+    for model in store.models():
+        for version in store.versions(model):
+            trained = f"version {version.number} of {model} was trained on it"
+            yield from ((trained, uri) for uri in _read_by(version.manifest.lineage))
     windows = environment.state.monitoring
     for model in storage.list_names(windows):
         for start in storage.list_names(storage.join(windows, model)):
@@ -55,23 +57,6 @@ def _uses(environment: Environment) -> Iterator[tuple[str, str]]:
                 yield f"the window {model}/{start} watched a model of it", read_result(window).data
 
 
-def _lineages(environment: Environment) -> Iterator[tuple[str, Lineage]]:
-    """What has read data, as people are told, with its lineage."""
-    for runs in {environment.local.runs, environment.state.runs}:
-        for run in list_runs(runs):
-            if not run.summary.lineage.module and run.problem:
-                raise StoreError(
-                    f"{run.uri}: {run.problem}, so which data it names is unknown; restore them, or remove the run"
-                )
-            yield f"the run {run.name} read it", run.summary.lineage
-    store = environment.store()
-    for model in store.models():
-        for version in store.versions(model):
-            yield f"version {version.number} of {model} was trained on it", version.manifest.lineage
-
-
-def _joins(arguments_uri: str) -> list[Join]:
-    """The shared features that a run was given; none of a run whose arguments are not kept."""
-    if not (arguments_uri and storage.exists(arguments_uri)):
-        return []
-    return TypeAdapter(list[Join]).validate_json(json.loads(storage.read_bytes(arguments_uri)).get("features", "[]"))
+def _read_by(lineage: Lineage) -> set[str]:
+    """The data that a run read, those of its shared features included."""
+    return {lineage.data_uri, *lineage.features_data.values()}

@@ -60,7 +60,8 @@ def local_request(
         uri = str(sample_data(folder, environment.settings.home))
     else:
         uri = keep_pointer(",".join(parts_of(uri, Path.cwd() if data else environment.project)), environment.local.data)
-    locations = replace(environment.local, data=environment.snapshots_of(uri))
+    joined = [join.data for join in joins_of(config, environment.project)]
+    locations = replace(environment.local, data=environment.snapshots_of(uri, *joined))
     _check_columns(config, uri, locations, pipeline)
     own = environment.for_settings
     return request_run(

@@ -46,8 +46,9 @@ class Lineage(BaseModel):
 
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
     `hyperparameters` are all that the model was built with. `arguments_uri` is a file with all that the steps were
-    given, and `repeats` the run that this one repeats. `started_by` is a user and machine, a console's, or a window of
-    the monitor; empty on a cluster, whose platform knows. `shows` is what the pipeline declares.
+    given, and `repeats` the run that this one repeats. `features_data` has the data URIs of the shared features that
+    were joined, by view. `started_by` is a user and machine, a console's, or a window of the monitor; empty on a
+    cluster, whose platform knows. `shows` is what the pipeline declares.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Lineage(BaseModel):
     module: str
     module_digest: str
     data_uri: str
+    features_data: dict[str, str] = {}
     git_revision: str = "unknown"
     image: str = ""
     target: Target = "local"

@@ -90,6 +90,7 @@ class Batch:
     home: str
     config: dict[str, Any] = field(default_factory=dict)
     joins: list[Join] = field(default_factory=list)
+    snapshots: str = ""
 
     @property
     def store(self) -> ModelStore:
@@ -98,7 +99,7 @@ class Batch:
     def resolve(self, data: str | Path, to: str | Path, **asked: Any) -> Job:
         config = BatchConfig.model_validate({**self.config, "batch_prediction": asked})
         places = {f"{name}_uri": storage.join(self.home, name) for name in ("sources", "batch")}
-        places |= {"store_uri": self.store.uri, "snapshots_uri": storage.join(self.home, "data")}
+        places |= {"store_uri": self.store.uri, "snapshots_uri": self.snapshots}
         return resolve_job(config, MODEL, str(data), 1, str(to), self.joins, run="run-1", **places)
 
     def run(self, data: str | Path, to: str | Path, shards: int = 1, **asked: Any) -> Manifest:

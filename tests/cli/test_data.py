@@ -20,17 +20,22 @@ from tests.model_files import provenance, write_model
 from tests.recorded_runs import write_run
 from tests.slipway.data.examples.joining import write_view
 
+NAMED = ("of-run", "of-version", "joined-by-version", "of-window", "of-module", "of-view")
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with five snapshots of files that differ; the first four are named by something."""
+    """A home with snapshots of files that differ; all but the last are named by something."""
     monkeypatch.delenv("SLIPWAY_ENV", raising=False)
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
     (tmp_path / "modules" / "trips").mkdir(parents=True)
     module = "contract: 1\ntask: regression\nlabel: {column: price}\ndata: snapshot:of-module\n"
     (tmp_path / "modules" / "trips" / "module.yaml").write_text(module)
     monkeypatch.setenv("SLIPWAY_MODULES", str(tmp_path / "modules"))
-    for number, name in enumerate(("of-run", "of-version", "of-window", "of-module", "of-nothing")):
+    (tmp_path / "features" / "driver").mkdir(parents=True)
+    view = "-- {description: Trips, owner: ann, keys: [driver], time: known, data: snapshot:of-view}\nSELECT 1\n"
+    (tmp_path / "features" / "driver" / "daily.sql").write_text(view)
+    for number, name in enumerate((*NAMED, "of-nothing")):
         (tmp_path / f"{number}.csv").write_text(f"fare,tips\n{number},1\n")
         assert slipway("data", "snapshot", str(tmp_path / f"{number}.csv"), "--name", name).exit_code == 0
     home = tmp_path / "home"
@@ -38,7 +43,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path in record.glob("*.json"):
         path.write_text(path.read_text().replace("/data/trips.csv", "snapshot:of-run"))
     made = provenance("taxi")
-    lineage = made.lineage.model_copy(update={"data_uri": "snapshot:of-version"})
+    joined = {"driver/daily": "snapshot:joined-by-version"}
+    lineage = made.lineage.model_copy(update={"data_uri": "snapshot:of-version", "features_data": joined})
     write_model(tmp_path / "model")
     LocalModelStore(home / "models").push(tmp_path / "model", made.model_copy(update={"lineage": lineage}))
     start = "2026-01-01T00:00:00Z"
@@ -53,14 +59,16 @@ def test_prune_says_what_it_keeps_and_why(home: Path) -> None:
         "kept of-run: the run taxi-1 read it",
         "kept of-window: the window taxi/2026-01-01T00:00:00Z watched a model of it",
         "kept of-module: modules/trips/module.yaml names it",
+        "kept of-view: features/driver/daily.sql names it",
         "would remove of-nothing: nothing names it",
     ):
         assert line in told
     assert "kept of-version: version " in told
+    assert "kept joined-by-version: version " in told
     found = json.loads(slipway("data", "prune", "--json").stdout)
-    assert (found["removed"], len(found["kept"])) == (["of-nothing"], 4)
+    assert (found["removed"], len(found["kept"])) == (["of-nothing"], len(NAMED))
     left = [one["name"] for one in json.loads(slipway("data", "list", "--json").stdout)]
-    assert left == ["of-run", "of-version", "of-window", "of-module"]
+    assert left == list(NAMED)
 
 
 def test_prune_keeps_what_shared_features_are_computed_from(home: Path, tmp_path: Path) -> None:

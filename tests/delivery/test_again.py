@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from delivery.again import differences, repeat_run
 from delivery.environment import Environment, open_environment
 from delivery.launch import RunRequest
 from delivery.submission import local_request, remote_request
 from delivery.targets.base import RemoteRun, Target, wait
+from settings.load import PROJECT
 from slipway.data.examples.dataset import MANIFEST, Manifest, RowCounts
-from slipway.data.examples.source import Source, read_source
+from slipway.data.examples.source import Join, Source, read_source
 from slipway.data.snapshots.resolve import resolve
 from slipway.data.snapshots.take import take_snapshot
 from slipway.errors import ConfigError, DataError
@@ -63,7 +66,9 @@ class Past:
         its = self.request.lineage.model_copy(update=lineage)
         steps = StepsFile(lineage=its, pid=1, pid_started=1, steps=[Step(name="a", state="succeeded")], finished=2.0)
         storage.write_text(storage.join(folder, "steps.json"), steps.model_dump_json())
-        record(folder, its, resolve(self.request.arguments["data_uri"], 1, self.environment.local.data))
+        arguments = self.request.arguments
+        joins = TypeAdapter(list[Join]).validate_json(arguments["features"])
+        record(folder, its, resolve(arguments["data_uri"], 1, arguments["snapshots_uri"], joins))
         return load_run(self.environment.local.runs, self.request.lineage.run)
 
 
@@ -159,6 +164,63 @@ def test_snapshot_of_another_time_under_the_same_name_is_named(past: Past) -> No
     take_snapshot(str(past.data), "one", root)
     with pytest.raises(DataError, match="snapshot:one is another snapshot now"):
         repeat_run(past.environment, view)
+
+
+@pytest.fixture
+def view(past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A shared feature over the snapshot `facts`, which taxi joins."""
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "modules" / "taxi", project / "modules" / "taxi")
+    with (project / "modules" / "taxi" / "module.yaml").open("a") as file:
+        file.write(
+            "features: [{view: company/daily, columns: [trips]}]\ningestion: {event_time: trip_start_timestamp}\n"
+        )
+    monkeypatch.setenv("SLIPWAY_MODULES", str(project / "modules"))
+    (tmp_path / "facts.csv").write_text("company,known,trips\nx,2020-01-01T00:00:00Z,1\n")
+    take_snapshot(str(tmp_path / "facts.csv"), "facts", past.environment.local.data)
+    path = project / "features" / "company" / "daily.sql"
+    path.parent.mkdir(parents=True)
+    header = {"description": "Trips", "owner": "ann", "keys": ["company"], "time": "known", "data": "snapshot:facts"}
+    path.write_text(f"-- {json.dumps(header)}\nSELECT company, known, trips FROM data\n")
+    return path
+
+
+def test_repeat_joins_the_features_of_the_run(past: Past, view: Path) -> None:
+    run = past.run()
+    manifest = Manifest.model_validate_json(storage.read_text(storage.join(run.uri, "examples", MANIFEST)))
+    recorded = Source.model_validate(manifest.source)
+    assert run.summary.lineage.features_data == {"company/daily": "snapshot:facts"}
+    view.unlink()
+    repeat = repeat_run(past.environment, run)
+    arguments = repeat.request.arguments
+    source = resolve(arguments["data_uri"], 1, arguments["snapshots_uri"])
+    (joined,) = source.features
+    assert (joined.join.sql, joined.source.uri) == ("SELECT company, known, trips FROM data", "snapshot:facts")
+    assert source.digest == recorded.digest
+    assert repeat.request.lineage.features_data == {"company/daily": "snapshot:facts"}
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_data_of_features_that_changed_are_named(past: Past, view: Path, tmp_path: Path, how: str) -> None:
+    view.write_text(view.read_text().replace("snapshot:facts", str(tmp_path / "facts.csv")))
+    run = past.run()
+    (tmp_path / "facts.csv").unlink()
+    if how == "changed":
+        (tmp_path / "facts.csv").write_text("company,known,trips\n")
+    with pytest.raises(DataError, match=rf"facts.csv .*{how}"):
+        repeat_run(past.environment, run)
+
+
+def test_snapshot_of_features_is_looked_for_where_it_is(
+    past: Past, view: Path, remote_home: str, tmp_path: Path
+) -> None:
+    """The rows are a file of this machine."""
+    local, shared = past.environment.local.data, past.environment.remote.data
+    take_snapshot(str(tmp_path / "facts.csv"), "shared-facts", shared)
+    for name, root in (("facts", local), ("shared-facts", shared)):
+        view.write_text(view.read_text().replace("snapshot:facts", f"snapshot:{name}"))
+        request = local_request(past.environment, "taxi", past.uri, notify=False)
+        assert request.arguments["snapshots_uri"] == root
 
 
 def test_run_of_an_older_slipway_says_what_comes_nearest(past: Past) -> None:

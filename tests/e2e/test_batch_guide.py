@@ -17,10 +17,12 @@ from tests.docs.pages import shell_blocks
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_commands_of_the_guide_work_in_order(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     lines = [
-        "slipway run --set thresholds=[] --set training.epochs=1",
+        "slipway run --set 'thresholds=[{metric: auc, min: 0.5}]' --set training.epochs=1 "
+        "--set hyperparameters.members=1",
         f"cp {tmp_path}/home/samples/*/taxi.csv trips.csv",
     ]
     lines += [line for block in shell_blocks(PROJECT / "docs" / "batch_prediction.md") for line in block.splitlines()]
@@ -31,10 +33,10 @@ def test_the_commands_of_the_guide_work_in_order(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=580,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    rows = list(csv.DictReader((tmp_path / "trips.csv").open(newline="")))
+    rows = list(csv.DictReader((tmp_path / "trips.csv").read_text().splitlines()))
     answers = pq.read_table(tmp_path / "scores" / "part-00000.parquet")
     manifest = json.loads((tmp_path / "scores" / "manifest.json").read_text())
     assert answers.num_rows == manifest["predicted"] == len(rows) - manifest["quarantined"]

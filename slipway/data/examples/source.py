@@ -170,24 +170,21 @@ def names_below(uri: str, files: list[str]) -> list[str]:
 
 
 def _with_labels(found: list[str]) -> list[str]:
-    """Each idx file of images, followed by that of its labels, whose name differs in that: `x-labels-idx1-ubyte.gz`."""
-    pairs: dict[str, str] = {}
+    """Each idx file of images, followed by that of its labels, if it has any: `x-labels-idx1-ubyte.gz`."""
+    pairs: dict[str, str | None] = {}
     for file in found:
         path, query = _split(file)
         folder, _, name = path.rpartition("/")
         if "images" in name:
             labels = re.sub(r"idx\d", "idx1", name.replace("images", "labels"))
             names = [f"{folder}/{stem}{query}" for stem in (labels, labels.removesuffix(".gz"), f"{labels}.gz")]
-            there = next((each for each in names if storage.exists(each)), None)
-            if there is None:
-                raise DataError(f"{file}: its labels are not beside it; they should be called {labels}")
-            pairs[file] = there
+            pairs[file] = next((each for each in names if storage.exists(each)), None)
     for file in found:
         if file not in pairs and file not in pairs.values():
             raise DataError(
                 f"{file}: name the idx file of the images, x-images-idx3-ubyte; its labels are found beside it"
             )
-    return [each for pair in pairs.items() for each in pair]
+    return [each for pair in pairs.items() for each in pair if each]
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:

@@ -19,6 +19,7 @@ from slipway.data.examples.source import (
     locate,
     read_source,
 )
+from slipway.data.snapshots.dvc import is_pointer
 from slipway.data.snapshots.store import as_source, is_snapshot, load_snapshot
 from slipway.errors import DataError, StoreError
 
@@ -45,6 +46,11 @@ def resolve(uri: str, window: int, snapshots_uri: str, joins: Sequence[Join] = (
 
 def resolve_join(join: Join, snapshots_uri: str) -> JoinedSource:
     """A view with its data; of these all spans are read."""
+    if is_pointer(join.data):
+        raise DataError(
+            f"features/{join.view}.sql: data is a pointer of DVC, {join.data}; keep what it stands for, `slipway data "
+            "snapshot POINTER --name NAME`, and write data: snapshot:NAME"
+        )
     if not is_bigquery(join.data):
         return JoinedSource(join=join, source=_rows(join.data, ALL_SPANS, snapshots_uri, _given_by(join)))
     keeps_history = locate_in_bigquery(join.data).as_of is not None

@@ -20,13 +20,16 @@ from serving.client.rows import predict_rows
 from serving.server.config import ServerConfig
 from serving.server.model_sources import OneVersion
 from serving.server.server import ModelServer
+from slipway.data.examples import bigquery
 from slipway.data.examples.joins import joins_of
+from slipway.data.examples.source import Source
+from slipway.data.snapshots import resolve as resolving
 from slipway.data.snapshots.take import take_snapshot
 from slipway.data.tensors import serialize_examples
 from slipway.errors import ConfigError, DataError, ModelQuarantinedError, StoreError
 from slipway.module_api import ModuleConfig
-from slipway.stores import storage
 from tests.batch_jobs import MODEL, NAMES, Batch, quarantined, read, table, write_csv
+from tests.fakes.storage_server import StorageServer
 from tests.served_models import read_inputs
 from tests.slipway.data.examples.joining import write_view
 
@@ -115,10 +118,38 @@ def test_shared_features_are_joined_to_the_rows(
     np.testing.assert_allclose(answers["score_yes"], [one["scores"]["yes"] for one in served], atol=1e-6)
 
 
-def test_a_snapshot_is_predicted(batch: Batch, served: list[dict[str, Any]], tmp_path: Path) -> None:
-    take_snapshot(str(write("parquet", tmp_path)), "homes", storage.join(batch.home, "data"))
-    batch.run("snapshot:homes", tmp_path / "out")
+@pytest.mark.parametrize("kind", ["parquet", "csv", "avro", "tfrecord"])
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_snapshot_is_predicted(
+    batch: Batch, served: list[dict[str, Any]], storage_server: StorageServer, tmp_path: Path, kind: str, remote: bool
+) -> None:
+    root = storage_server.uri("data") if remote else str(tmp_path / "data")
+    take_snapshot(str(write(kind, tmp_path)), "homes", root)
+    replace(batch, snapshots=root).run("snapshot:homes", tmp_path / "out")
     np.testing.assert_allclose(read(tmp_path / "out")["score_yes"], [one["scores"]["yes"] for one in served], atol=1e-6)
+
+
+def test_rows_of_bigquery_are_predicted(
+    batch: Batch, served: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What BigQuery answers, in types that are not those of examples."""
+    rows = table(ROWS).cast(pa.schema([("id", pa.string()), ("size", pa.float32()), ("rooms", pa.int32()),
+                                       ("town", pa.string())]))  # fmt: skip
+    rows = rows.append_column("at", pa.array([datetime(2026, 1, 2, tzinfo=UTC)] * ROWS, pa.timestamp("us", tz="UTC")))
+    asked: list[Source] = []
+    source = Source(uri="bq://p.d.homes", format="bigquery", digest="d", table="p.d.homes", as_of=datetime.now(UTC))
+
+    def read_batches(source: Source) -> pa.RecordBatchReader:
+        asked.append(source)
+        return rows.to_reader()
+
+    monkeypatch.setattr(resolving, "locate_in_bigquery", lambda _: source)
+    monkeypatch.setattr(bigquery, "read_batches", read_batches)
+    manifest = batch.run("bq://p.d.homes", tmp_path / "out")
+    assert (manifest.predicted, manifest.job.source_digest, asked) == (ROWS, "d", [source]), "one moment, read once"
+    answers = read(tmp_path / "out")
+    assert answers["rooms"].equals(rows["rooms"]), "kept as it is"
+    np.testing.assert_allclose(answers["score_yes"], [one["scores"]["yes"] for one in served], atol=1e-6)
 
 
 def test_a_part_and_the_manifest_name_version_and_digests(batch: Batch, tmp_path: Path) -> None:
