@@ -45,7 +45,7 @@ def choose_version(store: ModelStore, model: str, number: int | None, stage: str
         if store.stage(model, number) == "quarantined":
             raise ModelQuarantinedError(
                 f"version {number} of {model} is quarantined: it was rolled back, or taken out by hand. Name another, "
-                "or release it: `slipway models release`"
+                f"or release it: `slipway models release {model}/{number} --why WHY`"
             )
         return version
     if stage not in STAGES:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
-from delivery.launch import keep_arguments
-from slipway.data.examples.source import Join
 from slipway.errors import DataError
-from slipway.module_api import Ingestion
 from slipway.monitoring.result import WindowResult, write_result
 from slipway.stores.model_store import LocalModelStore
 from tests.cli.commands import slipway
 from tests.model_files import provenance, write_model
 from tests.recorded_runs import write_run
-from tests.slipway.data.examples.joining import write_view
 
 NAMED = ("of-run", "of-version", "joined-by-version", "of-window", "of-module", "of-view")
 
@@ -69,23 +63,6 @@ def test_prune_says_what_it_keeps_and_why(home: Path) -> None:
     assert (found["removed"], len(found["kept"])) == (["of-nothing"], len(NAMED))
     left = [one["name"] for one in json.loads(slipway("data", "list", "--json").stdout)]
     assert left == list(NAMED)
-
-
-def test_prune_keeps_what_shared_features_are_computed_from(home: Path, tmp_path: Path) -> None:
-    for name in ("of-view", "of-old-view"):
-        (tmp_path / "facts.csv").write_text(f"driver,known\n{name},1\n")
-        slipway("data", "snapshot", str(tmp_path / "facts.csv"), "--name", name)
-    write_view(tmp_path, name="driver/daily", data="snapshot:of-view")
-    join = Join(view="driver/daily", sql="SELECT 1", keys={}, time="known", columns={}, ingestion=Ingestion(),
-                data="snapshot:of-old-view", row_time="at")  # fmt: skip
-    given = {"features": TypeAdapter(list[Join]).dump_json([join]).decode()}
-    arguments = keep_arguments(given, str(home / "arguments"))
-    for path in (home / "runs" / "taxi-1").glob("*.json"):
-        path.write_text(re.sub('"arguments_uri": ?""', f'"arguments_uri": "{arguments}"', path.read_text()))
-    found = json.loads(slipway("data", "prune", "--json").stdout)
-    assert found["removed"] == ["of-nothing"]
-    assert found["kept"]["of-view"] == ["features/driver/daily.sql names it"]
-    assert found["kept"]["of-old-view"] == ["the run taxi-1 read it"]
 
 
 def test_prune_refuses_where_a_record_cannot_be_read(home: Path) -> None:

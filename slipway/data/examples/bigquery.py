@@ -94,8 +94,8 @@ def find_moment(source: Source, as_of: datetime, client: Any = None) -> datetime
     if now - as_of > HISTORY:
         raise DataError(
             f"{source.uri}: the rows of {as_of.isoformat()} are gone: BigQuery keeps the history of {HISTORY.days} "
-            f"days, and the last change was at {changed.isoformat()}. `slipway data snapshot` keeps rows for longer: "
-            f"take one, of {source.uri}, before a run that shall be repeated"
+            f"days, and the last change was at {changed.isoformat()}. `slipway data snapshot URI --name NAME` "
+            "keeps rows for longer; take one before a run that shall be repeated"
         )
     return as_of
 

@@ -28,6 +28,7 @@ from slipway.data.snapshots.take import take_snapshot
 from slipway.data.tensors import serialize_examples
 from slipway.errors import ConfigError, DataError, ModelQuarantinedError, StoreError
 from slipway.module_api import ModuleConfig
+from slipway.stores import storage
 from tests.batch_jobs import MODEL, NAMES, Batch, quarantined, read, table, write_csv
 from tests.fakes.storage_server import StorageServer
 from tests.served_models import read_inputs

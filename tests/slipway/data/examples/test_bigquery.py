@@ -186,7 +186,7 @@ def test_table_that_did_not_change_for_long_is_read_as_of_a_moment_that_bigquery
 
 def test_rows_that_are_older_than_the_history_are_refused_with_the_way_out() -> None:
     source = locate_in_bigquery("bq://p.d.trips", Changed(24 * 8 * HOURS))
-    with pytest.raises(DataError, match=r"are gone.*7 days.*slipway data snapshot.* of bq://p\.d\.trips"):
+    with pytest.raises(DataError, match=r"are gone.*7 days.*slipway data snapshot URI"):
         read_batches(source, Changed(HOURS))
 
 
