@@ -16,7 +16,7 @@ run: .venv/.installed ## Train a model: taxi's on its sample, or make run MODULE
 
 test: .venv/.installed-dev tests/compiled/node_modules ## Lint, types, layers and the quick tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -m "not slow" -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 tests/compiled/node_modules: tests/compiled/package-lock.json
 	-@if command -v npm >/dev/null; then npm ci --silent --prefix tests/compiled; fi

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import console, monitor, tuning
+from benchmarks import batch, console, monitor, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "tuning", "monitor", "loop", "serving", "console"]
+PARTS = ["commands", "runs", "sizes", "quality", "tables", "tuning", "monitor", "loop", "serving", "batch", "console"]
 
 
 def main() -> None:
@@ -76,6 +76,10 @@ def main() -> None:
             train(work / "serving", trips)
             (model,) = (work / "serving" / "models" / "taxi").glob("[0-9]*")
             table(HEADER, compare(model, seconds=5.0))
+        if "batch" in parts:
+            train(work / "batch", trips)
+            table(batch.HEADER, batch.compare_batch(work / "batch", trips, work))
+            table(batch.MEMORY_HEADER, batch.measure_memory(work / "batch", trips, work))
         if "console" in parts:
             table(console.HEADER, console.measure_pages(work))
 

@@ -208,7 +208,7 @@ class Life:
                 **{name: made[name] for name in scored},
             )
             run = RunContext.model_validate_json(given["run"])
-            decide_window(made["scored"].path, data, 1, own["monitoring_uri"], own["monitor_config"], "", run)
+            decide_window(made["scored"].path, data, 1, "", own["monitoring_uri"], own["monitor_config"], "", run)
         trained = finish_retraining(environment, MODULE, data, notify=False, on_change=lambda _: None)
         if trained:
             self._trained(trained, moment)

@@ -52,17 +52,17 @@ def show(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from slipway.data.examples.joins import join_of
     from slipway.data.examples.read import read_view_rows
-    from slipway.data.examples.resolve import join_of, resolve_join
     from slipway.data.examples.view_rows import KNOWN
+    from slipway.data.snapshots.resolve import resolve_join
 
     environment = open_environment(env)
     found = read_view(environment.project, view)
     its, modules = found.header, _users(environment).get(view, [])
     with TemporaryDirectory(prefix="slipway-features-") as scratch:
-        path, types = read_view_rows(
-            resolve_join(join_of(found, environment.project, None, None)), Path(scratch) / "view"
-        )
+        joined = resolve_join(join_of(found, environment.project, None, None), environment.snapshots_of(its.data))
+        path, types = read_view_rows(joined, Path(scratch) / "view")
         known = pq.read_table(path, columns=[KNOWN])[KNOWN]
     first, last = (datetime.fromtimestamp(at / 1e6, UTC).isoformat() if at is not None else None
                    for at in pc.min_max(known).as_py().values())  # fmt: skip

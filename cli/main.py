@@ -48,6 +48,7 @@ class Command(NamedTuple):
 
 TABLE = [
     Command("Data", "cli.module", "module", "Start a module, and check one."),
+    Command("Data", "cli.data", "data", "Keep data under names that never move; list, compare and prune them."),
     Command("Data", "cli.schema", "schema", "Infer the schema of data."),
     Command("Data", "cli.features", "features", "List and show the features that modules share."),
     Command("Runs", "cli.run", "run", "Run a pipeline on this machine, from raw data to a pushed model."),

@@ -15,7 +15,8 @@ from cli.schema import DataToRead, read
 from delivery.compile import require_image
 from delivery.environment import open_environment
 from delivery.images import build_layer
-from slipway.data.examples.source import parts_of
+from slipway.data.examples.source import has_scheme, parts_of
+from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
 from slipway.module_kit.check import check_data, check_module
 from slipway.module_kit.config import read_config
@@ -43,7 +44,7 @@ def new(
     folder = environment.settings.modules / name
     require_new(folder)
     with TemporaryDirectory(prefix="slipway-module-") as scratch:
-        table = read(data, Path(scratch))
+        table = read(data, Path(scratch), environment)
         chosen = choose_label(table.statistics, label)
         labels = read_labels(scratch, chosen)
         leaks = find_leaks(scratch, chosen, candidates(table.statistics, chosen))
@@ -69,7 +70,7 @@ def new(
 
 def _from_project(data: str, project: Path) -> str:
     """The data as module.yaml names them: local files of the project relative to it, others absolute."""
-    parts = (part if "://" in part else os.path.normpath(part) for part in parts_of(data, Path.cwd()))
+    parts = (part if has_scheme(part) else os.path.normpath(part) for part in parts_of(data, Path.cwd()))
     return ",".join(part.removeprefix(f"{project}{os.sep}") for part in parts)
 
 
@@ -92,7 +93,9 @@ def check(
                 checked.append(one)
                 continue
             if uri := data or config.data:
-                check_data(config, ",".join(parts_of(uri, Path.cwd() if data else environment.project)))
+                whole = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
+                whole = keep_pointer(whole, environment.local.data)
+                check_data(config, whole, environment.snapshots_of(whole))
             try_metrics(folder, config)
             one |= {"task": config.task, "digest": digest_module(folder)}
         except (ConfigError, ModuleError) as error:

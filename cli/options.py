@@ -16,7 +16,9 @@ from slipway.targets import RemoteTarget
 
 MAX_PORT = 65535
 TAXI = "taxi"
-DATA_HELP = "File, glob, {SPAN} pattern, gs://, s3:// or bq:// URI."
+DATA_HELP = (
+    "File, glob, {SPAN} pattern, gs://, s3:// or bq:// URI, snapshot:NAME, or pointer of DVC, x.csv.dvc@REVISION."
+)
 
 
 def _began() -> float:

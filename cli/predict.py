@@ -1,4 +1,4 @@
-"""`slipway predict`: asks a model server."""
+"""`slipway predict`: asks a model server; or predicts a whole table, with a version of the model store."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from slipway.evaluation.golden import read_golden
 from slipway.module_api import Ingestion
 from slipway.module_kit.config import read_config
 from slipway.stores import storage
+from slipway.targets import RemoteTarget
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,17 +30,22 @@ if TYPE_CHECKING:
 
     from serving.client import ClientProtocol, ModelClient
 
+PIPELINE, TABLE = "batch_prediction", "A whole table"
 SAMPLE_ROWS = 3
 SHOWN_COLUMNS = 4
 SHOWN_VALUES = 12  # of a list
 
 
 class CommandClass(options.OldSpellings):
-    """Also accepts `--json FILE.json` and `--json=FILE` for `--instances FILE`; model names have no dot."""
+    """Also accepts `--json FILE.json` and `--json=FILE` for `--instances FILE`; model names have no dot.
+
+    And `--batch 256` for `--request-rows 256`: data are no number.
+    """
 
     old: ClassVar = {
         **options.OldSpellings.old,
         r"(^|\0)--json(=|\0(?=[^\0]*\.json(\0|$)))": r"\1--instances=",
+        r"(^|\0)--batch[=\0](?=[0-9]+(\0|$))": r"\1--request-rows=",
     }
 
 
@@ -53,14 +59,50 @@ def predict(
     address: Annotated[str | None, typer.Option(help="HOST:PORT; localhost:8500 (gRPC) or :8501 (REST).")] = None,
     signature: Annotated[str | None, typer.Option(help="classify, else serving_default, by default.")] = None,
     version: Annotated[int | None, typer.Option(help="A version; the server's newest by default.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
+    request_rows: Annotated[int, typer.Option(min=1, help="Rows of one request.")] = 256,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for one request.")] = 10.0,
     env: options.Env = None,
     output: Annotated[Path | None, typer.Option(help="CSV file to write: the rows, with their predictions.")] = None,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="Print one JSON object for each row.")] = False,
     as_json: options.Json = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(help=f"Predict all of these data, without a server. {options.DATA_HELP}", rich_help_panel=TABLE),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Folder, file.parquet, file.csv or bq:// table; local or gs://.", rich_help_panel=TABLE),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="stable (default), canary or candidate: its newest.", rich_help_panel=TABLE)
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="What stays beside the answers: all (default), keys, or a,b.", rich_help_panel=TABLE),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Of a folder: parquet (default) or csv.", rich_help_panel=TABLE)
+    ] = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="Tasks that share the rows.", rich_help_panel=TABLE)] = None,
+    target: Annotated[
+        RemoteTarget | None, typer.Option(help="Run on this platform; here by default.", rich_help_panel=TABLE)
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the run on the platform.", rich_help_panel=TABLE)
+    ] = False,
 ) -> None:
-    """Send rows to a model server and print its predictions; without a file, three of the sample or of training."""
+    """Send rows to a model server and print its predictions; without a file, three of the sample or of training.
+
+    With --batch, predict a whole table with a version of the model store, without a server.
+    """
+    of_table = {"to": to, "stage": stage, "columns": columns, "format": format_, "shards": shards}
+    if batch:
+        if csv or instances or examples or images or address or rest or signature or output or json_lines:
+            raise ConfigError("--batch predicts a table without a server: it goes with --to, and with no other file")
+        _predict_table(model, batch, of_table | {"version": version}, env, target, wait=wait, as_json=as_json)
+        return
+    if target or wait or any(of_table.values()):
+        raise ConfigError("--to, --stage, --columns, --format, --shards, --target and --wait go with --batch DATA")
     from serving.client import DEFAULT_ADDRESS, connect
     from serving.client.rows import predict_examples
 
@@ -76,10 +118,10 @@ def predict(
             raise ConfigError(f"--signature {chosen}: the served model has {', '.join(sorted(signatures))}")
         if images:
             given: Iterable[dict[str, Any]] = ({"image": str(path)} for path in images)
-            predicted = predict_examples(client, [_read_image(path) for path in images], chosen, batch)
+            predicted = predict_examples(client, [_read_image(path) for path in images], chosen, request_rows)
         else:
             asked = _read(signatures, model, csv, instances, examples, version, env)
-            given, predicted = _ask(client, chosen, batch, asked)
+            given, predicted = _ask(client, chosen, request_rows, asked)
         if output:
             echo(f"{output}: {_write_csv(output, given, predicted):,} rows")
         elif json_lines:
@@ -89,6 +131,30 @@ def predict(
             print_json(list(predicted))
         else:
             _print(list(zip(given, predicted, strict=True)))
+
+
+def _predict_table(
+    model: str,
+    data: str,
+    given: dict[str, Any],
+    env: str | None,
+    target: RemoteTarget | None,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Runs the pipeline that predicts tables, here or on a platform; what is given stands before module.yaml."""
+    from cli.run import run, submit
+
+    if given["to"] and "://" not in given["to"]:
+        given["to"] = str(Path(given["to"]).expanduser().absolute())
+    pairs = [f"{PIPELINE}.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    if target:
+        submit(model, target, env, data, pairs, PIPELINE, None, None, wait, require_push=False, as_json=as_json)
+    elif wait:
+        raise ConfigError("--wait is for a run on a platform: give --target, too")
+    else:
+        run(model, data, pairs, PIPELINE, env, notify=False, require_push=False, as_json=as_json)
 
 
 def _ask(

@@ -23,6 +23,7 @@ from slipway.targets import DEFAULT_PIPELINE
 if TYPE_CHECKING:  # the help needs no environment
     from collections.abc import Callable, Iterator
 
+    from delivery.environment import Environment
     from delivery.package import Package
     from delivery.targets.base import RemoteRun, Target
     from slipway.runs.record import Step
@@ -42,9 +43,16 @@ def run(
     env: options.Env = None,
     notify: Annotated[bool, typer.Option("--notify", help="Send the configured notifications at the end.")] = False,
     require_push: options.RequirePush = False,
+    again: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Repeat a run with the same bytes, code and settings; see below.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Run a pipeline on this machine, from raw data to a pushed model."""
+    """Run a pipeline on this machine, from raw data to a pushed model.
+
+    --again repeats a run by its record, where it ran, and says whether the metrics are the same to the last digit: the
+    exit status is 1 if not. No step comes from the cache, and no model is pushed.
+    """
     from cli.run_output import print_outcome, view_as_json
     from delivery.environment import open_environment
     from delivery.submission import local_request
@@ -53,6 +61,11 @@ def run(
     from slipway.stores.storage import join
 
     environment = open_environment(env, set_)
+    if again is not None:
+        if data or set_ or require_push or notify or pipeline != DEFAULT_PIPELINE:
+            raise typer.BadParameter("the record says all else: give it alone, or with --env", param_hint="--again")
+        _run_again(environment, again, module, quiet=as_json)
+        return
     request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
     if not as_json:
         echo(f"run {request.lineage.run}")
@@ -69,11 +82,55 @@ def run(
         _require_push(view)
 
 
+def _run_again(environment: Environment, name: str, module: str, *, quiet: bool) -> None:
+    from cli.run_output import print_outcome, print_repeated, view_as_json
+    from cli.run_record import recorded
+    from delivery.again import differences, repeat_run, submission_of
+    from delivery.targets.local import run_local
+    from slipway.stores.storage import join
+
+    before = recorded(environment, name, None)
+    if module not in (options.TAXI, before.summary.lineage.module):
+        raise typer.BadParameter(
+            f"{before.name} is a run of {before.summary.lineage.module}, not of {module}", param_hint="--again"
+        )
+    repeat = repeat_run(environment, before)
+    for line in repeat.differs:
+        echo(f"warning: {line}", err=True)
+    run, target = repeat.request.lineage.run, None
+    if before.summary.lineage.target == "local":
+        if not quiet:
+            echo(f"run {run}")
+        with progress(quiet=quiet, record=join(environment.local.runs, run)) as update:
+            run_local(repeat.request, environment.settings.home, update, cached=False)
+    else:
+        with submission_of(environment, repeat) as (target, submission):
+            cluster = environment.target(target)
+            started = cluster.submit(submission)
+            run = started.name
+            if not quiet:
+                echo(f"run {run}\n{started.url}")
+            _follow(cluster, started, submission.package, quiet=quiet)
+    after = recorded(environment, run, target)
+    changed = differences(before, after)
+    same = bool(after.summary.metrics) and not changed
+    if quiet:
+        print_json(view_as_json(after) | {"same_metrics": same, "differences": changed})
+    else:
+        print_outcome(after)
+        print_repeated(before.name, changed, same=same)
+    if not same:
+        raise typer.Exit(1)
+
+
 def submit(
     module: Module,
     target: options.Target,
     env: options.Env = None,
-    data: Annotated[str | None, typer.Option(help="gs://, s3:// or bq:// URI; the module's own by default.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="gs://, s3:// or bq:// URI, snapshot:NAME, or pointer of DVC; the module's own by default."),
+    ] = None,
     set_: options.Set = None,
     pipeline: options.Pipeline = DEFAULT_PIPELINE,
     image: options.Image = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from cli.output import echo, format_metrics, iso_times, local_time, print_fact, print_state, print_table
@@ -89,6 +90,15 @@ def print_verdict(view: RunView) -> None:
         where = f" at {summary.failed_step or 'an unknown step'}" if view.state == "failed" else ""
         print_fact("verdict", where + (f": {without}" if without else ""), state=view.state)
     _print_lines("", [f"- {reason}" for reason in summary.reasons])
+
+
+def print_repeated(before: str, changed: Mapping[str, tuple[float | None, float | None]], *, same: bool) -> None:
+    """Prints whether a run has the metrics of the one that it repeats."""
+    if same:
+        print_fact("again", f"the metrics of {before}, to the last digit")
+        return
+    print_fact("again", f"the metrics are not those of {before}:")
+    _print_lines("", [f"- {name} was {old!r}, and is {new!r}" for name, (old, new) in changed.items()])
 
 
 def run_table(views: list[RunView]) -> tuple[list[str], list[list[str]]]:

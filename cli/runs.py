@@ -19,16 +19,16 @@ from cli.run_output import (
     run_table,
     view_as_json,
 )
-from delivery.environment import Environment, open_environment
-from delivery.records import complete_records
-from delivery.targets.base import RemoteRun, Target, newest_run
-from slipway.errors import SlipwayError, StoreError
+from cli.run_record import complete, recorded
+from delivery.environment import open_environment
+from delivery.targets.base import newest_run
+from slipway.errors import StoreError
 from slipway.runs import compare as comparing
 from slipway.runs import prune as pruning
 from slipway.runs.explain import explain_run, explain_version
 from slipway.runs.notes import parse_tags, write_notes
 from slipway.runs.report import write_report
-from slipway.runs.store import RunView, assignments, list_runs, load_run
+from slipway.runs.store import assignments, list_runs, load_run
 from slipway.runs.where import select
 from slipway.stores import storage
 from slipway.targets import RemoteTarget
@@ -65,7 +65,7 @@ def list_(
     if target:
         cluster = environment.target(target)
         found = cluster.list(limit)
-        _complete(environment, cluster, found)
+        complete(environment, cluster, found)
         records, (columns, rows) = [remote_as_json(run) for run in found], remote_table(found)
         nothing = f"There are no runs of Slipway's on {target}; `slipway submit MODULE --target {target}` makes one."
     else:
@@ -117,7 +117,7 @@ def compare(
 ) -> None:
     """Compare runs: parameters, data, metrics and slices side by side."""
     environment = open_environment(env)
-    views = [_recorded(environment, name, None) for name in runs]
+    views = [recorded(environment, name, None) for name in runs]
     if len({view.uri for view in views}) < max(len(runs), 2):
         raise typer.BadParameter("give at least two runs, each once", param_hint="RUNS")
     found = comparing.compare(views)
@@ -141,7 +141,7 @@ def tag(
     from delivery.tracking import track_notes
 
     changed, environment = parse_tags(tags), open_environment(env)
-    view = _recorded(environment, run, None)
+    view = recorded(environment, run, None)
     print_fact(view.name, assignments(write_notes(view.uri, tags=changed).tags))
     track_notes(environment, view)
 
@@ -156,7 +156,7 @@ def note(
     from delivery.tracking import track_notes
 
     environment = open_environment(env)
-    view = _recorded(environment, run, None)
+    view = recorded(environment, run, None)
     print_fact(view.name, write_notes(view.uri, note=text).note)
     track_notes(environment, view)
 
@@ -239,7 +239,7 @@ def report(
     The report of a run on a cluster is copied to this machine.
     """
     environment = open_environment(env)
-    view = _recorded(environment, run, target)
+    view = recorded(environment, run, target)
     if storage.is_remote(view.uri):
         path = str(environment.settings.home / "reports" / f"{view.name}.html")
         storage.copy(view.report or write_report(view), path)
@@ -270,29 +270,9 @@ def explain(
     if what and ("/" in what or what.isdigit()):
         explanation = explain_version(what, environment.state.runs, environment.store())
     else:
-        explanation = explain_run(_recorded(environment, what, target), environment.store())
+        explanation = explain_run(recorded(environment, what, target), environment.store())
     if as_json:
         record = iso_times(explanation.as_json(), "started")
         print_json(record | {"history": [iso_times(event, "when") for event in record["history"]]})
     else:
         echo(explanation.text())
-
-
-def _recorded(environment: Environment, name: str | None, target: RemoteTarget | None) -> RunView:
-    """The record of a run; the newest without a name. Without a target, a run of this machine comes first."""
-    if target:
-        cluster = environment.target(target)
-        found = cluster.show(name) if name else newest_run(cluster)
-        _complete(environment, cluster, [found])
-        return load_run(environment.remote.runs, found.name)
-    here = environment.settings.home / "runs"
-    return load_run(here if name and (here / name).is_dir() else environment.state.runs, name)
-
-
-def _complete(environment: Environment, cluster: Target, runs: list[RemoteRun]) -> None:
-    """Completes the records of runs, and says so. Who may not read or write records sees the runs all the same."""
-    try:
-        for view in complete_records(cluster, environment.remote.runs, runs):
-            echo(f"recorded {view.name} as {view.state}, which its exit handler did not", err=True)
-    except SlipwayError as error:
-        echo(f"warning: records were not compared with {cluster.name}: {error}", err=True)

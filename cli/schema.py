@@ -10,8 +10,10 @@ import typer
 
 from cli import options
 from cli.output import echo, print_json
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
-from slipway.data.examples.source import locate, parts_of
+from delivery.environment import Environment, open_environment
+from slipway.data.examples.source import parts_of
+from slipway.data.snapshots.resolve import resolve
+from slipway.data.snapshots.take import keep_pointer
 from slipway.module_api import Label
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ DataToRead = Annotated[str, typer.Option(help=options.DATA_HELP)]
 def infer(
     data: DataToRead,
     label: Annotated[str | None, typer.Option(help="Column to predict, which requests do not have.")] = None,
+    env: options.Env = None,
     as_json: options.Json = False,
 ) -> None:
     """Print the schema that the data suggest, as a module's schema.pbtxt."""
@@ -34,7 +37,7 @@ def infer(
     from slipway.data.schema import fewest_rows, infer_schema
 
     with TemporaryDirectory(prefix="slipway-schema-") as folder:
-        statistics = read(data, Path(folder)).statistics
+        statistics = read(data, Path(folder), open_environment(env)).statistics
     inferred = infer_schema(statistics, Label(column=label) if label else None)
     inferred.dataset_constraints.min_examples_count = fewest_rows(statistics)
     if as_json:
@@ -43,7 +46,7 @@ def infer(
         echo(text_format.MessageToString(inferred), end="")
 
 
-def read(data: str, folder: Path) -> Table:
+def read(data: str, folder: Path, environment: Environment) -> Table:
     """Reads data as a run does, into `folder`, and says on the error output what was recognised.
 
     Raises:
@@ -51,9 +54,8 @@ def read(data: str, folder: Path) -> Table:
     """
     from slipway.module_kit.scaffold.recognise import read_table
 
-    data = ",".join(parts_of(data, Path.cwd()))
-    source = locate_in_bigquery(data) if is_bigquery(data) else locate(data, window=1)
-    table = read_table(source, folder)
+    data = keep_pointer(",".join(parts_of(data, Path.cwd())), environment.local.data)
+    table = read_table(resolve(data, 1, environment.snapshots_of(data)), folder)
     for line in table.recognised:
         echo(f"recognised {line}", err=True)
     return table

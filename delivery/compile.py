@@ -49,6 +49,7 @@ class Destination:
         compute: Resources by task. Tasks of other pipelines may be among them, and `default`.
         pipeline_root: Root of the steps' artifacts; the platform's own if empty.
         limits: Fields of kfp's `PipelineConfig` for Kubeflow: when a run is ended, and when what it left is removed.
+        cached: Whether steps may be served from the platform's cache.
     """
 
     target: RemoteTarget
@@ -56,6 +57,7 @@ class Destination:
     compute: Mapping[str, Compute]
     pipeline_root: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
+    cached: bool = True
 
 
 def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
@@ -84,7 +86,14 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
 
     # Vertex's API knows a job by its name alone; its UUID is seen by nothing but the steps.
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    defaults = TaskDefaults(image, compute, job, dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER, _BACKOFF_MAX[target])
+    defaults = TaskDefaults(
+        image,
+        compute,
+        job,
+        dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
+        _BACKOFF_MAX[target],
+        destination.cached,
+    )
     spec = spec_of(find_pipeline(name).build(defaults, arguments))
     if destination.pipeline_root:
         spec["defaultPipelineRoot"] = destination.pipeline_root
@@ -108,6 +117,8 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
             "in .yaml"
         )
     text = (
-        json.dumps(spec, indent=2, sort_keys=True) + "\n" if as_json else yaml.safe_dump_all(documents, sort_keys=True)
+        json.dumps(spec, indent=2, sort_keys=True) + "\n"
+        if as_json
+        else yaml.dump_all(documents, Dumper=yaml.CSafeDumper)
     )
     write_text(str(output), text)

@@ -89,6 +89,14 @@ class Environment:
         """The environment's own state: below remote_home where the settings have one, else below `home`."""
         return self.remote if self.settings.remote_home else self.local
 
+    def snapshots_of(self, *data: str) -> str:
+        """Where the snapshots are that data URIs name: on this machine, else where runs on a cluster look for them."""
+        from slipway.data.snapshots.store import find_snapshot, is_snapshot
+
+        here, shared = self.local.data, self.state.data
+        names = [uri.removeprefix("snapshot:") for uri in data if is_snapshot(uri)]
+        return here if here == shared or all(find_snapshot(here, name) for name in names) else shared
+
     def store(self, uri: str | None = None) -> ModelStore:
         """The model store, or the one at a URI."""
         from slipway.stores.model_store import open_store

@@ -58,6 +58,13 @@ class Package:
         """What its steps are given under a name, whatever the values of the fields; empty if it is not there."""
         return next((str(given[name]) for _, _, given in _tasks(self.spec, self.spec["root"], {}) if name in given), "")
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the pipeline was compiled with, without what tells its runs apart."""
+        given = {name: value for _, _, its in _tasks(self.spec, self.spec["root"], {}) for name, value in its.items()}
+        own = {name: value for name, value in given.items() if name not in ("run", "job", "job_created")}
+        return {"search": "", "tuned": "", **own, **self.fields}
+
     @cached_property
     def run(self) -> RunContext:
         """What its steps know of the run."""

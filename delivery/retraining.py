@@ -19,8 +19,7 @@ from delivery.launch import RunRequest
 from delivery.submission import local_request, prepared, remote_request
 from delivery.targets.base import OnChange, RemoteRun
 from delivery.targets.local import run_local
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
-from slipway.data.examples.source import locate
+from slipway.data.snapshots.resolve import resolve
 from slipway.errors import StoreError, TargetError
 from slipway.lineage import user
 from slipway.monitoring.claim import CLAIM_SECONDS, claimed
@@ -65,13 +64,15 @@ def finish_retraining(
     """
     folder = storage.join(environment.local.monitoring, module)
     with _alone(Path(folder)) as alone:
-        key = read_state(folder).pending[:KEY_LETTERS]
+        state = read_state(folder)
+        key = state.pending[:KEY_LETTERS]
         if not key or not alone:
             return None
         known = [view for view in list_runs(environment.local.runs) if view.name.endswith(f"-{key}")]
         ended = [view for view in known if view.state != "interrupted"]
         if not ended and len(known) < ATTEMPTS:
-            request = local_request(environment, module, data, notify=notify, key=key)
+            monitor = f"monitor at window {state.windows[-1]}" if state.windows else "monitor"
+            request = local_request(environment, module, data, notify=notify, key=key, started_by=monitor)
             run_local(request, environment.settings.home, on_change)
             ended = [load_run(environment.local.runs, request.lineage.run)]
         change_state(folder, lambda state: (None, confirmed(state, key)))
@@ -93,7 +94,7 @@ def ask_for_retraining(
     production = environment.store().production(module)
     if production is None:
         raise StoreError(f"{module} has no version in {environment.state.store}: train and push a first one")
-    source = locate_in_bigquery(uri) if is_bigquery(uri) else locate(uri, spans)
+    source = resolve(uri, spans, given["snapshots_uri"])
     folder = storage.join(environment.remote.monitoring, module)
     newest = newest_window(folder)  # what it found broken is no reason to train, whoever asks
     findings = Findings(model_version=production.number, data_digest=source.digest, asked=asked,

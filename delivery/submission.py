@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -16,11 +17,14 @@ from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
-from pipelines.registry import Platform, find_pipeline
+from pipelines.registry import Locations, Platform, find_pipeline
 from serving.manifests import publish_manifests
-from slipway.data.examples.resolve import joins_of
-from slipway.data.examples.source import parts_of
+from slipway.data.examples.joins import joins_of
+from slipway.data.examples.source import SNAPSHOT, parts_of
+from slipway.data.snapshots.dvc import is_pointer
+from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
+from slipway.lineage import user_at_host
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
@@ -40,12 +44,14 @@ def local_request(
     notify: bool,
     pipeline: str = DEFAULT_PIPELINE,
     key: str = "",
+    started_by: str = "",
 ) -> RunRequest:
     """A run on this machine, with the module published; its name ends with the key, if there is one.
 
-    `data` is a URI, or a path from the working directory; the module's own without it, else its sample.
+    `data` is a URI, or a path from the working directory; the module's own without it, else its sample. Who starts it
+    is the user of this process, unless something else is named.
     """
-    platform = _platform(environment, "local", environment.code_image, notify=notify)
+    platform = platform_of(environment, "local", environment.code_image, notify=notify)
     folder, config = environment.module(module)
     if absent := check_installed(folder):
         raise ModuleError("\n".join(absent))
@@ -53,11 +59,21 @@ def local_request(
     if uri is None:
         uri = str(sample_data(folder, environment.settings.home))
     else:
-        uri = ",".join(parts_of(uri, Path.cwd() if data else environment.project))
-    _check_columns(config, uri, pipeline)
+        uri = keep_pointer(",".join(parts_of(uri, Path.cwd() if data else environment.project)), environment.local.data)
+    joined = [join.data for join in joins_of(config, environment.project)]
+    locations = replace(environment.local, data=environment.snapshots_of(uri, *joined))
+    _check_columns(config, uri, locations, pipeline)
     own = environment.for_settings
     return request_run(
-        folder, config, uri, environment.local, platform, pipeline=pipeline, settings_overrides=own, key=key
+        folder,
+        config,
+        uri,
+        locations,
+        platform,
+        pipeline=pipeline,
+        settings_overrides=own,
+        key=key,
+        started_by=started_by or user_at_host(),
     )
 
 
@@ -77,13 +93,17 @@ def remote_request(
     if storage.in_bucket(home := environment.settings.remote_home):
         _reachable(home, "remote_home", "set remote_home: gs://BUCKET/slipway")
     folder, config = environment.module(module)
-    uri = _remote_data(environment, folder, data or config.data, publish=publish)
+    uri = data or config.data
+    if uri and is_pointer(uri):
+        [uri] = parts_of(uri, Path.cwd() if data else environment.project)
+        uri = keep_pointer(uri, environment.remote.data, write=publish)
+    uri = _remote_data(environment, folder, uri, publish=publish)
     for join in joins_of(config, environment.project):
         _reachable(join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
     if publish:
-        _check_columns(config, uri, pipeline)
+        _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)
-    platform = _platform(environment, target, image, notify=True, publish=publish)
+    platform = platform_of(environment, target, image, notify=True, publish=publish)
     return request_run(
         folder,
         config,
@@ -170,6 +190,8 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
         )
     publish_module(folder, environment.remote.modules)
     _prepare(environment, target, module, data, lineage.pipeline, publish=True)
+    if lineage.arguments_uri and not storage.exists(lineage.arguments_uri):
+        storage.write_text(lineage.arguments_uri, json.dumps(package.arguments))
     training = package.constant("training_uri")
     if training and not storage.exists(training):
         raise ConfigError(
@@ -224,13 +246,15 @@ def sample_data(folder: Path, home: Path) -> Path:
     return path if path.is_file() else path.with_suffix("")
 
 
-def _check_columns(config: ModuleConfig, uri: str, pipeline: str) -> None:
+def _check_columns(config: ModuleConfig, uri: str, locations: Locations, pipeline: str) -> None:
     """Raises a ModuleError for columns of module.yaml that the data lacks."""
     if find_pipeline(pipeline).shows.examples:  # another pipeline may need other columns
-        check_data(config, uri)
+        check_data(config, uri, locations.data)
 
 
-def _platform(environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True) -> Platform:
+def platform_of(
+    environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True
+) -> Platform:
     """What the settings say of a target; `publish` says whether the overlay of a run on a cluster is published."""
     settings, serving, home = environment.settings, environment.settings.serving, environment.settings.remote_home
     if notify:
@@ -280,7 +304,7 @@ def _reachable(
     for part in parts_of(uri):
         if part.startswith("s3://"):
             raise ConfigError(f"{what} = {part}: the steps of a run on a cluster have no login to S3 yet; {fix}")
-        if not part.startswith(("gs://", "bq://")):
+        if not part.startswith(("gs://", "bq://", SNAPSHOT)):
             raise ConfigError(
                 f"{what} = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and {fix}"
             )

@@ -96,9 +96,12 @@ resource "google_storage_bucket" "builds" {
 
 locals {
   folders = toset([
+    "arguments",
     "artifacts",
+    "batch",
     "checkpoints",
     "console",
+    "data",
     "deployments",
     "manifests",
     "models",
@@ -115,7 +118,7 @@ locals {
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "checkpoints", "runs", "sources", "tuning"] :
+      for folder in ["artifacts", "batch", "checkpoints", "runs", "sources", "tuning"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
       }
@@ -161,7 +164,7 @@ locals {
       }
     },
     {
-      for folder in ["deployments", "modules", "samples"] :
+      for folder in ["arguments", "data", "deployments", "modules", "samples"] :
       "build-${folder}" => {
         folder = folder, member = google_service_account.build.member, role = "roles/storage.objectCreator"
       }
@@ -173,8 +176,9 @@ locals {
       }
     },
     {
-      # A rollout by hand publishes the overlay of its checkout; `slipway ui` keeps an index of runs.
-      for each in setproduct(["console", "manifests", "models", "requests"], var.operators) :
+      # A rollout by hand publishes the overlay of its checkout; `slipway ui` keeps an index of runs; snapshots are taken
+      # and pruned by hand, and runs repeated.
+      for each in setproduct(["arguments", "console", "data", "manifests", "models", "requests"], var.operators) :
       "operator-${each[0]}-${each[1]}" => { folder = each[0], member = each[1], role = "roles/storage.objectUser" }
     },
   )

@@ -72,6 +72,7 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
         "module": inputs.module.name,
         "data_uri": inputs.data_uri,
         "window": inputs.config.ingestion.window,
+        "snapshots_uri": inputs.locations.data,
         "log_uri": inputs.platform.request_log,
         "window_start": "",
         "ask": "",

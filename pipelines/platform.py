@@ -1,5 +1,6 @@
 """What the platform gives to every pipeline: an image, resources, retries, the run's id, and the places of its data."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ class TaskDefaults:
         job: Placeholder of the run's id, as `slipway.runs.naming.job_id` takes it.
         job_created: Placeholder of the time when the run was created; kfp.local has none.
         backoff_max: kfp's `backoff_max_duration`, which each platform reads in its own way.
+        cached: Whether steps may be served from a cache.
     """
 
     image: str
@@ -27,13 +29,16 @@ class TaskDefaults:
     job: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     job_created: str = ""
     backoff_max: str = ""
+    cached: bool = True
 
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
-        compute = self.compute.get(task.name.replace("-", "_"), self.compute.get("default", Compute()))
+        # Of several tasks of one component, the second is called `name-2`.
+        name = re.sub(r"-\d+$", "", task.name).replace("-", "_")
+        compute = self.compute.get(name, self.compute.get("default", Compute()))
         task.set_container_image(self.image)
         task.set_display_name(title)
-        task.set_caching_options(cached)
+        task.set_caching_options(cached and self.cached)
         task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
         task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
         if compute.retries:
@@ -63,10 +68,11 @@ class Steps:
         self._known = {**given, "job": defaults.job, "job_created": defaults.job_created}
 
     def add(
-        self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None
+        self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None, **own: Any
     ) -> dsl.PipelineTask:
-        """Adds a component, which waits for the steps of its inputs and for `after`."""
-        task = step(**{name: self._known[name] for name in step.component_spec.inputs or {}})
+        """Adds a component, which waits for the steps of its inputs and for `after`; `own` are inputs of this one."""
+        known = self._known | own
+        task = step(**{name: known[name] for name in step.component_spec.inputs or {}})
         self._known |= task.outputs
         if after is not None:
             task.after(after)

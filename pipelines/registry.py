@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 class Locations:
     """Where a target keeps what outlives a run: directories or gs:// URIs.
 
-    `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `monitoring` the windows that
-    were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start, by digest,
-    `console` what `slipway ui` keeps to be fast.
+    `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `data` snapshots, `monitoring`
+    the windows that were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start
+    and `arguments` what runs were given, both by digest, `console` what `slipway ui` keeps to be fast, `batch`
+    predictions on their way to a table of BigQuery.
     """
 
     artifacts: tuple[str, ...]
@@ -40,16 +41,20 @@ class Locations:
     store: str
     runs: str
     sources: str
+    data: str
+    arguments: str
     checkpoints: str
     monitoring: str
     prepared: str
     tuning: str
     console: str
+    batch: str
 
     @classmethod
     def under(cls, home: str, *artifacts: str) -> Self:
         """Folders of one home; `artifacts` are roots beside its own."""
-        names = ("modules", "models", "runs", "sources", "checkpoints", "monitoring", "prepared", "tuning", "console")
+        folders = {"store": "models"}
+        names = [folders.get(field.name, field.name) for field in fields(cls)[1:]]
         return cls((join(home, "artifacts"), *artifacts), *(join(home, name) for name in names))
 
 
@@ -96,6 +101,16 @@ class Inputs:
     platform: Platform
     project: Path
     prepared_uri: str = ""
+
+    @property
+    def features(self) -> str:
+        """The parameter `features` of the steps that resolve data, as text, so that numbers keep their types."""
+        from pydantic import TypeAdapter
+
+        from slipway.data.examples.joins import joins_of
+        from slipway.data.examples.source import Join
+
+        return TypeAdapter(list[Join]).dump_json(joins_of(self.config, self.project)).decode()
 
 
 @dataclass(frozen=True)

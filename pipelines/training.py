@@ -6,7 +6,6 @@ from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
-from pydantic import TypeAdapter
 
 from components.admit_examples.component import admit_examples
 from components.compute_statistics.component import compute_statistics
@@ -25,11 +24,9 @@ from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
 from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
-from slipway.data.examples.resolve import joins_of
-from slipway.data.examples.source import Join
 from slipway.lineage import Shows, Verdict
 from slipway.module_api import ModuleConfig, Tuning
-from slipway.runs.record import BAD_DATA
+from slipway.runs.record import BAD_DATA, REPEATED
 from slipway.stores.storage import join
 
 NAME = "slipway-training"
@@ -49,7 +46,7 @@ def build_training_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) ->
         """Trains, judges and pushes a model.
 
         Args:
-            data_uri: File, glob or {SPAN} pattern on gs://, or bq://PROJECT.DATASET.TABLE.
+            data_uri: File, glob or {SPAN} pattern on gs://, bq://PROJECT.DATASET.TABLE, or snapshot:NAME.
             window: How many of the newest spans are read, where data_uri holds {SPAN}.
             epochs: Most epochs of the training.
             seed: Seed of the training.
@@ -90,7 +87,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "module": module.name,
         "data_uri": inputs.data_uri,
         "window": config.ingestion.window,
-        "features": features_of(inputs),
+        "features": inputs.features,
         "epochs": config.training.epochs,
         "seed": config.training.seed,
         "hyperparameters": json.dumps(config.hyperparameters),
@@ -114,6 +111,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "rollout": platform.rollout,
         "runs_uri": locations.runs,
         "sources_uri": locations.sources,
+        "snapshots_uri": locations.data,
         "checkpoints_uri": locations.checkpoints,
         # Empty for a module without a search space, whose pipeline has no step tune_model.
         "search": _search(config),
@@ -121,11 +119,6 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "tuned": "",
         "store_uri": locations.store,
     }
-
-
-def features_of(inputs: Inputs) -> str:
-    """The parameter `features` of resolve_source, as text, so that numbers keep their types."""
-    return TypeAdapter(list[Join]).dump_json(joins_of(inputs.config, inputs.project)).decode()
 
 
 def _search(config: ModuleConfig) -> str:
@@ -156,6 +149,7 @@ TRAINING = Pipeline(
             "refused": Verdict(
                 text="not pushed: the gate refused its model", news="the model was refused", tone="warn"
             ),
+            REPEATED: Verdict(text="not pushed: it repeats another run", news="the run was repeated"),
         },
         no_verdict="no model was pushed",
     ),

@@ -45,7 +45,10 @@ class Lineage(BaseModel):
     """Where a run, and so a model, came from. Digests are SHA-256 in hex.
 
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
-    `hyperparameters` are all that the model was built with. `shows` is what the pipeline declares.
+    `hyperparameters` are all that the model was built with. `arguments_uri` is a file with all that the steps were
+    given, and `repeats` the run that this one repeats. `features_data` has the data URIs of the shared features that
+    were joined, by view. `started_by` is a user and machine, a console's, or a window of the monitor; empty on a
+    cluster, whose platform knows. `shows` is what the pipeline declares.
     """
 
     run: str
@@ -53,13 +56,17 @@ class Lineage(BaseModel):
     module: str
     module_digest: str
     data_uri: str
+    features_data: dict[str, str] = {}
     git_revision: str = "unknown"
     image: str = ""
     target: Target = "local"
     started: float = 0.0
+    started_by: str = ""
     seed: int = 0
     hyperparameters: dict[str, Any] = {}
     overrides: dict[str, Any] = {}
+    arguments_uri: str = ""
+    repeats: str = ""
     shows: Shows = Shows()
 
     def tuned(self, hyperparameters: dict[str, Any], training: dict[str, int]) -> Self:

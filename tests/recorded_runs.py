@@ -78,6 +78,7 @@ def write_run(home: Path, name: str, ending: Ending, *, started: float = STARTED
         git_revision="c0ffee" + "0" * 34,
         image="slipway-python@sha256:" + "cd" * 32,
         started=started,
+        started_by="ada@lab",
         seed=42,
         hyperparameters={"learning_rate": 0.001},
         shows=TRAINING.shows,

@@ -45,8 +45,9 @@ compute = of_paths(compute_statistics)
 validate_data = of_paths(validate_examples)
 
 
-def resolve(*arguments: Any, features: str = "[]") -> Any:
-    return of_paths(resolve_source)(*arguments, features)
+def resolve(*arguments: Any, snapshots: str = "", features: str = "[]") -> tuple[str, str]:
+    source, previous = of_paths(resolve_source)(*arguments, snapshots, features)
+    return source, previous
 
 
 def infer(statistics: str, label: dict[str, Any], *others: Any, group: str = "") -> None:

@@ -171,7 +171,7 @@ class Watched:
         run = RunContext(uri=str(self.folder / "run"), lineage=Lineage(run="r", module=MODEL, module_digest="d",
                                                                       data_uri=str(path)))  # fmt: skip
         of_paths(decide_retraining)(
-            made[3], str(path), 1, windows, text, ask, run.model_dump_json(), "j", "", *made[5:]
+            made[3], str(path), 1, "", windows, text, ask, run.model_dump_json(), "j", "", *made[5:]
         )
         return self.result(day)
 

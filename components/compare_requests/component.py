@@ -36,7 +36,8 @@ def compare_requests(
     from slipway.stores.model_store import open_store
 
     config, store = MonitorConfig.model_validate_json(monitor_config).monitoring, open_store(store_uri)
-    baseline = Baseline.model_validate_json(store.baseline(store.version(module, int(version))))
+    watched = store.version(module, int(version))
+    baseline = Baseline.model_validate_json(store.baseline(watched))
     window = window_of(start, config.window)
     earlier = read_windows(storage.join(monitoring_uri, module), window.name, RECENT)
     cells = {name: its.cells for name, its in {**baseline.features, **baseline.answers}.items()}
@@ -44,7 +45,7 @@ def compare_requests(
     found, damaged = count_requests(log, window, {int(version): cells}, {int(version): baseline.slices})
     previous = earlier[-1] if earlier else None
     result = compare_window(module, int(version), window, found, baseline, config, previous=previous, damaged=damaged)
-    result = judge_traffic(result, earlier, config)
+    result = judge_traffic(result, earlier, config).model_copy(update={"data": watched.manifest.lineage.data_uri})
     write_result(result, comparison.path)
     storage.write_text(comparison_page.path, window_page(result, earlier))
     log_scalars(drift, {"requests": result.requests} | {one.name: one.baseline.distance for one in result.columns})

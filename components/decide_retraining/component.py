@@ -10,6 +10,7 @@ def decide_retraining(
     scored: dsl.Input[dsl.Artifact],
     data_uri: str,
     window: int,
+    snapshots_uri: str,
     monitoring_uri: str,
     monitor_config: str,
     ask: str,
@@ -29,6 +30,8 @@ def decide_retraining(
     from slipway.stores import storage
 
     this = name_run(**locals())
-    said, page = decide_window(scored.path, data_uri, int(window), monitoring_uri, monitor_config, ask, this)
+    said, page = decide_window(
+        scored.path, data_uri, int(window), snapshots_uri, monitoring_uri, monitor_config, ask, this
+    )
     storage.write_text(verdict.path, said)
     storage.write_text(window_page.path, page)

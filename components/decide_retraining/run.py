@@ -4,8 +4,7 @@ import time
 from datetime import UTC, datetime
 from typing import get_args
 
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
-from slipway.data.examples.source import locate
+from slipway.data.snapshots.resolve import resolve
 from slipway.errors import ConfigError, DataError
 from slipway.monitoring.config import MonitorConfig
 from slipway.monitoring.decision import Asked, Decision, Findings, State, decide
@@ -21,7 +20,14 @@ PAGE, HISTORY = "report.html", "history.html"
 
 
 def decide_window(
-    scored_path: str, data_uri: str, spans: int, monitoring_uri: str, monitor_config: str, ask: str, run: RunContext
+    scored_path: str,
+    data_uri: str,
+    spans: int,
+    snapshots_uri: str,
+    monitoring_uri: str,
+    monitor_config: str,
+    ask: str,
+    run: RunContext,
 ) -> tuple[str, str]:
     """Answers the verdict in words, as Markdown, and the window's page.
 
@@ -36,7 +42,7 @@ def decide_window(
     place = storage.join(folder, result.start)
     digest, missing = "", list[str]()
     try:
-        digest = (locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, spans)).digest
+        digest = resolve(data_uri, spans, snapshots_uri).digest
     except DataError as error:
         if ask:
             raise

@@ -4,7 +4,7 @@ from slipway.errors import ModelQuarantinedError
 from slipway.evaluation.results import read_evaluation
 from slipway.evaluation.serving_checks import read_validation
 from slipway.monitoring.baseline import read_baseline
-from slipway.runs.record import Outcome, RunContext
+from slipway.runs.record import REPEATED, Outcome, RunContext
 from slipway.runs.store import OUTCOME
 from slipway.runs.summary import TUNING, read_record
 from slipway.stores import storage
@@ -40,6 +40,12 @@ def push(paths: dict[str, str], uris: dict[str, str], store_uri: str, run: RunCo
     )
     if not (evaluation.verdict.blessed and serving.servable):
         print("The model was not pushed:", *refusals, sep="\n- ")
+    elif run.lineage.repeats:
+        print(f"The model was not pushed: the run repeats {run.lineage.repeats}")
+        outcome.verdict, outcome.reasons = (
+            REPEATED,
+            [f"it repeats {run.lineage.repeats}: a model is pushed once"],
+        )
     else:
         provenance = Provenance(
             model=run.lineage.module,

@@ -6,7 +6,7 @@ from slipway.evaluation.metric import BEST, Best, how_much_worse, slice_metrics
 from slipway.evaluation.results import Evaluation
 from slipway.pages.numbers import format_number
 from slipway.remote.address import browser_link
-from slipway.runs.record import Outcome, RunContext
+from slipway.runs.record import REPEATED, Outcome, RunContext
 from slipway.runs.store import REPORT
 from slipway.stores import storage
 
@@ -17,7 +17,8 @@ _SPECIAL = re.compile(r"([^\w\s.,:;=/%']|_|:(?=//))")
 def describe_verdict(outcome: Outcome, evaluation: Evaluation, run: RunContext) -> str:
     """Pushed or refused, why, against which baseline, and where the report and the version are."""
     model = _plain(run.lineage.module)
-    title = f"Pushed: {model}, version {outcome.version}" if outcome.version else f"Refused: {model} was not pushed"
+    word = "Repeated" if outcome.verdict == REPEATED else "Refused"
+    title = f"Pushed: {model}, version {outcome.version}" if outcome.version else f"{word}: {model} was not pushed"
     reasons = "\n".join(f"- {_plain(reason)}" for reason in outcome.reasons)
     links = [f"- {_link('report', storage.join(run.uri, REPORT))}, written at the run's end"]
     if outcome.path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
+LETTERS = 60  # of a value, in words
 TOLD = 0.001  # what is less is none to speak of, however many rows show it
 
 
@@ -91,7 +92,8 @@ def _difference(
     if most := measure_distance("L_INFTY", first, second, kind):
         apart, value = most
         shares = [_share(one, value or "") for one in sides]
-        said = f"{value or '(empty)'}: {format_share(shares[0])} → {format_share(shares[1])}"
+        named = (value or "(empty)")[:LETTERS] + ("…" if len(value or "") > LETTERS else "")
+        said = f"{named}: {format_share(shares[0])} → {format_share(shares[1])}"
         cells = max(len(one.string_stats.rank_histogram.buckets) for one in sides)
         chance = chdtri(cells - 1 or 1, error_rate) * sum(1 / one for one in rows) / (8 * math.log(2))
         return Difference(divergence, apart, said, bool(divergence > max(chance, TOLD)))

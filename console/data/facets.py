@@ -153,6 +153,10 @@ def tell_differences(facets: Facets) -> list[str]:
         )
     for name, change in _missing_changes(facets)[:NAMED]:
         told.append(f"{name} is missing {change}.")
+    for name, sides in facets.all.items():
+        for side, share in ((side, _unplaced(one)) for side, one in sides.items()):
+            if share > TOLD:
+                told.append(f"{name}: {format_share(share)} of {side} are values that its version was not trained on.")
     return told
 
 
@@ -171,6 +175,12 @@ def titles(references: list[str]) -> list[str]:
     if len({part[1] for part in parts}) == 1 and all(part[0] == "run" for part in parts):
         return [part[2] for part in parts]
     return [f"{part[2]} of {part[1]}" if part[0] == "run" else f"{part[1]} asked {part[2]}" for part in parts]
+
+
+def _unplaced(feature: statistics_pb2.FeatureNameStatistics) -> float:
+    """The share of a window's values that no bucket holds."""
+    counts = [one.num_undefined for one in feature.num_stats.histograms]
+    return float(max(counts, default=0) / max(common_stats(feature).tot_num_values, 1))
 
 
 def _rows(feature: statistics_pb2.FeatureNameStatistics) -> int:

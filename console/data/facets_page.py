@@ -120,7 +120,7 @@ def _difference(one: Difference) -> Cell:
     said, where = Markup("{}").format(format_share(one.apart)), printable(one.said)
     if one.has_moved:
         said = Markup("<b>{}</b>").format(said)
-    return Markup('{}<br><small class="cut" title="{}">{}</small>').format(said, where, where)
+    return Markup('{}<br><small class="told">{}</small>').format(said, where)
 
 
 def _divergence(one: Difference) -> Cell:

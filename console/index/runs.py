@@ -45,6 +45,7 @@ class RunEntry(BaseModel):
     rows: int
     version: int | None
     started: float
+    started_by: str
     seconds: float | None
     figures: dict[str, float | None]
     tags: dict[str, str]
@@ -55,7 +56,8 @@ class RunEntry(BaseModel):
     def has(self, words: list[str]) -> bool:
         """Whether each word, in small letters, stands somewhere in it."""
         tags = [f"{key}={value}" for key, value in self.tags.items()]
-        text = "\n".join([self.name, self.state, self.verdict, self.data, self.note, *tags, *self.reasons]).lower()
+        said = [self.name, self.state, self.verdict, self.data, self.started_by, self.note, *tags, *self.reasons]
+        text = "\n".join(said).lower()
         return all(word in text for word in words)
 
 
@@ -77,6 +79,7 @@ def entry_of(view: RunView) -> RunEntry:
         rows=summary.rows.read,
         version=summary.pushed_version,
         started=lineage.started,
+        started_by=lineage.started_by,
         seconds=view.seconds,
         figures=key_figures(summary.metrics),
         tags=view.notes.tags,

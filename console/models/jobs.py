@@ -208,14 +208,14 @@ def _train(environment: Environment, job: Job, folder: Path) -> End:
     from slipway.runs.notes import write_notes
     from slipway.runs.store import load_run
 
-    request = local_request(environment, job.model, job.data, notify=False)
+    request = local_request(environment, job.model, job.data, notify=False, started_by=job.by)
     name = request.lineage.run
     record = storage.join(environment.local.runs, name)
     print(f"run {name}")
 
     def tell(steps: list[Step]) -> None:
         if not (folder / "run.txt").is_file():  # the record is there since just now
-            write_notes(record, note=f"{job.by}: {job.why}")
+            write_notes(record, note=job.why)
             storage.write_text(str(folder / "run.txt"), name)
 
     finished = run_local(request, environment.settings.home, tell)

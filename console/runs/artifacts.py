@@ -22,7 +22,8 @@ def artifacts_of(view: RunView) -> dict[str, str]:
 def files_of(uri: str) -> list[StoredFile]:
     """The files of an artifact; of one that is a file, that one, without a name."""
     if not storage.is_remote(uri) and storage.local_path(uri).is_file():
-        return [StoredFile(uri, "", storage.local_path(uri).stat().st_size)]
+        its = storage.local_path(uri).stat()
+        return [StoredFile(uri, "", its.st_size, its.st_mtime)]
     return storage.list_files(uri)
 
 

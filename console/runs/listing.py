@@ -168,12 +168,9 @@ def _row(entry: RunEntry) -> Markup:
     said = badge(entry.verdict or entry.state, entry.tone)
     reason = entry.problem or ("" if entry.tone == "good" else next(iter(entry.reasons), ""))
     tags = Markup("").join(Markup(" <code>{}={}</code>").format(*map(printable, tag)) for tag in entry.tags.items())
-    about = Markup("<small>{}{}</small>").format(
-        printable(
-            " · ".join(filter(None, [entry.module, f"on {entry.target}", format_time(entry.started), entry.note]))
-        ),
-        tags,
-    )
+    by = f"by {entry.started_by}" if entry.started_by else ""
+    told = filter(None, [entry.module, f"on {entry.target}", format_time(entry.started), by, entry.note])
+    about = Markup("<small>{}{}</small>").format(printable(" · ".join(told)), tags)
     return Markup(
         '<tr><td class="result">{}<small>{}</small></td><th scope="row"><a href="{}">{}</a><div>{}</div>{}{}</th>'
         '<td class="data">{}<small>{}</small></td><td class="number">{}</td><td><label class="pick">'

@@ -366,10 +366,11 @@ class KubeflowApi(Connection):
 
 def without_limits(compiled: str) -> str:
     """A compiled pipeline as installations before 2.17 take it."""
-    spec, *platforms = yaml.safe_load_all(compiled)
+    spec, *platforms = yaml.load_all(compiled, Loader=yaml.CSafeLoader)
     for one in platforms:
         one["platforms"]["kubernetes"].pop("pipelineConfig", None)
-    return str(yaml.safe_dump_all([spec, *(one for one in platforms if one["platforms"]["kubernetes"])]))
+    documents = [spec, *(one for one in platforms if one["platforms"]["kubernetes"])]
+    return str(yaml.dump_all(documents, Dumper=yaml.CSafeDumper))
 
 
 def is_archived(experiment: Any) -> bool:

@@ -46,10 +46,11 @@ def local_image(project: Path, lock: Path) -> str:
     return f"slipway-python@sha256:{digest.hexdigest()}"
 
 
-def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile:
+def run_local(request: RunRequest, home: Path, on_change: OnChange, *, cached: bool = True) -> StepsFile:
     """Runs the pipeline to its end; failed steps are in the result, not raised.
 
     `home` is for artifacts and cache; `on_change` is called with all steps whenever one changes its state.
+    Without `cached`, every step is executed.
     """
     from kfp import local
 
@@ -59,7 +60,7 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange) -> StepsFile
     run_folder = Path(RunContext.model_validate_json(request.arguments["run"]).uri)
     (run_folder / "logs").mkdir(parents=True)
     pipeline = find_pipeline(request.lineage.pipeline).build(
-        TaskDefaults(image=request.lineage.image), request.arguments
+        TaskDefaults(image=request.lineage.image, cached=cached), request.arguments
     )
     record = _Record(request, run_folder, edges(spec_of(pipeline)), on_change)
     with (

@@ -44,6 +44,7 @@ from slipway.module_api.base import Better as Better
 from slipway.module_api.base import MetricName as MetricName
 from slipway.module_api.base import Strict
 from slipway.module_api.base import Task as Task
+from slipway.module_api.batch import BatchPrediction as BatchPrediction
 from slipway.module_api.features import JoinedView as JoinedView
 from slipway.module_api.monitoring import MonitoredFeature as MonitoredFeature
 from slipway.module_api.monitoring import Monitoring as Monitoring
@@ -260,7 +261,9 @@ class ModuleConfig(LabelledTask):
     contract: Literal[1]
     description: str = ""
     data: str | None = Field(
-        None, description="default data URI, a path is relative to the project; without one, sample.py makes the data"
+        None,
+        description="default data URI, as snapshot:NAME; a path is relative to the project; without one, sample.py "
+        "makes the data",
     )
     split: Split = HashSplit()
     ingestion: Ingestion = Ingestion()
@@ -277,6 +280,7 @@ class ModuleConfig(LabelledTask):
     )
     training: Training = Training()
     monitoring: Monitoring = Monitoring()
+    batch_prediction: BatchPrediction = BatchPrediction()
     hyperparameters: Hyperparameters = Field(default_factory=dict)
     search_space: dict[str, Searched] = Field(
         default_factory=dict,

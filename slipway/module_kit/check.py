@@ -68,7 +68,7 @@ def check_module(folder: str | Path) -> ModuleConfig:
     return config
 
 
-def check_data(config: ModuleConfig, data_uri: str) -> None:
+def check_data(config: ModuleConfig, data_uri: str, snapshots_uri: str) -> None:
     """Compares the columns that module.yaml names with those of the data, of which only headers are read.
 
     Data that cannot be read is not judged: the steps of a run say what is wrong with it, and record it.
@@ -78,9 +78,11 @@ def check_data(config: ModuleConfig, data_uri: str) -> None:
     """
     from slipway.data.examples.columns import check_columns
     from slipway.data.examples.read import read_names
+    from slipway.data.snapshots.resolve import look
 
     try:
-        names = read_names(data_uri, config.ingestion)
+        source = look(data_uri, config.ingestion.window, snapshots_uri)
+        names = read_names(source, config.ingestion) if source else []
     except (SlipwayError, OSError, ValueError):  # Arrow's errors are ValueErrors
         return
     if names and (problems := check_columns(config, names, data_uri)):
@@ -89,7 +91,7 @@ def check_data(config: ModuleConfig, data_uri: str) -> None:
 
 def _check_features(folder: Path, config: ModuleConfig) -> list[str]:
     """Problems of the shared features that module.yaml names; of their SELECT a run tells."""
-    from slipway.data.examples.resolve import joins_of
+    from slipway.data.examples.joins import joins_of
 
     try:
         joins_of(config, folder.resolve().parent.parent)

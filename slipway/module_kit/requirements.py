@@ -49,7 +49,7 @@ def lock_requirements(folder: Path, requirements: Iterable[str], project: Path) 
             f"{project / PROJECT_LOCK} and without building from source:\n{error.stderr.strip()}"
         ) from error
     write_text(str(path), f"{_made_from(requirements)}\n{pins}")
-    return f"{folder.name}: {path} has {len(_pins(pins))} packages, of which {len(new)} are not in the image"
+    return f"{folder.name}: {path} lists packages: {len(_pins(pins))}; not in the image: {len(new)}"
 
 
 def _compile(requirements: str, project: Path, *options: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slipway.monitoring.baseline import Baseline
@@ -53,7 +54,23 @@ def compare_window(
         uncounted=baseline.uncounted,
         notes=[*_notes(found, damaged), *_unknown(config, trained)],
     )
-    before = _counts(previous, version)
+    columns = compare_columns(requests, trained, config, _counts(previous, version), baseline.answers)
+    deciding = {one.name: one for one in columns if one.decides}
+    same = previous.slices if previous and previous.version == version else []
+    slices = compare_slices(requests.slices, baseline.slices, deciding, same, config.min_rows)
+    few = {one.name: one.rows for one in requests.slices if 0 < one.rows < config.min_rows}
+    signals = [drift_signal(columns, enough=result.enough), *slice_signal(slices, columns)]
+    return result.model_copy(update={"columns": columns, "slices": slices, "few": few, "signals": signals})
+
+
+def compare_columns(
+    requests: Requests,
+    trained: Mapping[str, Counts],
+    config: Monitoring,
+    before: Mapping[str, Counts] = MappingProxyType({}),
+    answers: Collection[str] = (),
+) -> list[Column]:
+    """Columns of rows against the training rows, and against those `before`; `answers` names those of the model."""
     columns = [
         compare_column(
             name,
@@ -63,7 +80,7 @@ def compare_window(
             before.get(name),
             threshold=_threshold(config, name),
             columns=len(trained),
-            role="prediction" if name in baseline.answers else "input",
+            role="prediction" if name in answers else "input",
             decides=config.features[name].decides if name in config.features else None,
         )
         for name, its in trained.items()
@@ -72,12 +89,7 @@ def compare_window(
     for one in columns:
         if its := requests.outside.get(one.name):
             one.outside = its.judged(trained[one.name].rows, ERROR_RATE / len(trained))
-    deciding = {one.name: one for one in columns if one.decides}
-    same = previous.slices if previous and previous.version == version else []
-    slices = compare_slices(requests.slices, baseline.slices, deciding, same, config.min_rows)
-    few = {one.name: one.rows for one in requests.slices if 0 < one.rows < config.min_rows}
-    signals = [drift_signal(columns, enough=result.enough), *slice_signal(slices, columns)]
-    return result.model_copy(update={"columns": columns, "slices": slices, "few": few, "signals": signals})
+    return columns
 
 
 def judge_traffic(result: WindowResult, earlier: Sequence[WindowResult], config: Monitoring) -> WindowResult:

@@ -149,7 +149,7 @@ def _write(uri: str, label: Label, task: Task, ingestion: Ingestion, key: Sequen
     source = locate(uri, ingestion.window, SETTING)
     alone = label.model_copy(update={"training_only": (), "weight": None})
     # Training may ignore the key, and columns that its own data alone have.
-    there = set(read_names(uri, ingestion, SETTING)) - set(key)
+    there = set(read_names(source, ingestion)) - set(key)
     ingestion = ingestion.model_copy(update={"ignore": tuple(name for name in ingestion.ignore if name in there)})
     for careful in (False, True):
         with TemporaryDirectory(prefix="slipway-labels-") as scratch:

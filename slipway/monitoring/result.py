@@ -54,6 +54,7 @@ class WindowResult(BaseModel):
 
     model: str
     version: int
+    data: str = Field("", description="URI of the data that the version was trained on")
     start: str = Field(description="ISO 8601, UTC; it names the window")
     end: str
     requests: int = Field(description="of the version")

@@ -94,6 +94,18 @@ class GoogleObjects(Objects):
                 return False
         return True
 
+    def create(self, path: Path, name: str) -> bool:
+        from google.api_core.exceptions import PreconditionFailed
+
+        with self._translated("write", name):
+            try:
+                self._blob(name).upload_from_filename(
+                    path, content_type=content_type(name), if_generation_match=0, checksum="crc32c", **self._bounds
+                )
+            except PreconditionFailed:
+                return False
+        return True
+
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
 
         def upload(name: str, path: Path) -> None:

@@ -79,6 +79,10 @@ class Objects(ABC):
         """
 
     @abstractmethod
+    def create(self, path: Path, name: str) -> bool:
+        """Uploads a file where there is no object of this name yet; returns whether it was written, as `put` does."""
+
+    @abstractmethod
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
         """Uploads files under the names beside them, several at once; the store checks their checksums."""
 

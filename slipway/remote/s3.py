@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from slipway.errors import StoreError
 from slipway.remote.interface import (
+    ABSENT,
     BLOCK_BYTES,
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -105,30 +106,10 @@ class S3Objects(Objects):
         return content, generation
 
     def put(self, name: str, content: bytes, generation: str | None = None) -> bool:
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        return self._put(name, content, generation)
 
-        if generation is not None:
-            self._probe()
-        mode: PutMode = "overwrite" if generation is None else {"e_tag": generation} if generation else "create"
-
-        def put() -> None:
-            # What has a condition goes up in one piece: of several, the condition is checked only at the end.
-            obstore.put(
-                self._store,
-                self._prefix + name,
-                content,
-                mode=mode,
-                attributes={"Content-Type": content_type(name)},
-                use_multipart=False,
-            )
-
-        with self._translated("write", name):
-            try:
-                self._again(put)
-            except (AlreadyExistsError, PreconditionError):
-                return False
-        return True
+    def create(self, path: Path, name: str) -> bool:
+        return self._put(name, path, ABSENT)
 
     def upload(self, files: Iterable[tuple[Path, str]]) -> None:
         import obstore
@@ -236,6 +217,32 @@ class S3Objects(Objects):
         again = retrying(may_pass, attempts=100, seconds=seconds, first_seconds=first, longest_seconds=10.0)
         answer: Answer = again(call)
         return answer
+
+    def _put(self, name: str, content: bytes | Path, generation: str | None) -> bool:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        if generation is not None:
+            self._probe()
+        mode: PutMode = "overwrite" if generation is None else {"e_tag": generation} if generation else "create"
+
+        def put() -> None:
+            # What has a condition goes up in one piece: of several, the condition is checked only at the end.
+            obstore.put(
+                self._store,
+                self._prefix + name,
+                content,
+                mode=mode,
+                attributes={"Content-Type": content_type(name)},
+                use_multipart=False,
+            )
+
+        with self._translated("write", name):
+            try:
+                self._again(put)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
 
     def _get(self, name: str, options: GetOptions) -> tuple[bytes, str]:
         import obstore

@@ -1,10 +1,10 @@
 """Removes old local runs: their records, and the files that neither a kept run nor a version names.
 
-Layout under the home: `runs/<run>/`, `artifacts/<kfp's run>/<step>/`, `sources/<digest>.json`, `checkpoints/<digest>/`,
-`cache/<key>.json`, `tuning/<module>/<key>/<data>/`. A run that is served from the cache names artifacts of an older
-one, so artifacts and sources are kept by what names them, not by the run that made them; and so are trials, with which
-a later run goes on. Nothing names a checkpoint, which a stopped training leaves: it belongs to the last run that began
-before it was written.
+Layout under the home: `runs/<run>/`, `artifacts/<kfp's run>/<step>/`, `sources/<digest>.json`,
+`arguments/<digest>.json`, `checkpoints/<digest>/`, `cache/<key>.json`, `tuning/<module>/<key>/<data>/`. A run that is
+served from the cache names artifacts of an older one, so artifacts, sources and arguments are kept by what names them,
+not by the run that made them; and so are trials, with which a later run goes on. Nothing names a checkpoint, which a
+stopped training leaves: it belongs to the last run that began before it was written.
 """
 
 import re
@@ -23,12 +23,14 @@ DAY_SECONDS = 86_400
 # A run makes its folder some seconds before its record.
 _STARTING_SECONDS = 600
 # A look ahead, since the home itself may lie below a folder `artifacts`: matches overlap then.
-_NAMED = re.compile(r'(?=(artifacts/[^/"\\]+/[^/"\\?]+|sources/[0-9a-f]+\.json|tuning/[^/"\\]+/[0-9a-f]+/[0-9a-f]+))')
+_NAMED = re.compile(
+    r'(?=(artifacts/[^/"\\]+/[^/"\\?]+|(?:sources|arguments)/[0-9a-f]+\.json|tuning/[^/"\\]+/[0-9a-f]+/[0-9a-f]+))'
+)
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """What can be removed, and its size in bytes; `inputs` are sources, checkpoints and trials."""
+    """What can be removed, and its size in bytes; `inputs` are sources, arguments, checkpoints, trials."""
 
     runs: list[Path]
     artifacts: list[Path]
@@ -74,7 +76,7 @@ def find_prunable(home: Path, store: ModelStore, keep: int, older_than_days: flo
     artifacts = unnamed("artifacts/*/*")
     checkpoints = [path for path in unnamed("checkpoints/*") if owner_of(path) not in kept]
     runs = [Path(view.uri) for view in views if view.name not in kept]
-    inputs = [*unnamed("sources/*.json"), *checkpoints, *unnamed("tuning/*/*/*/")]
+    inputs = [*unnamed("sources/*.json"), *unnamed("arguments/*.json"), *checkpoints, *unnamed("tuning/*/*/*/")]
     cache = list(_stale(home / "cache", artifacts))
     return Prunable(runs, artifacts, inputs, cache, sum(map(_size, [*runs, *artifacts, *inputs, *cache])))
 

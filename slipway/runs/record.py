@@ -23,7 +23,7 @@ RunState = Literal["running", "succeeded", "failed", "cancelled", "interrupted",
 StepState = Literal["pending", "running", "succeeded", "failed", "skipped", "unknown"]
 
 # Verdicts that are Slipway's own; the pipeline declares words for all but the first.
-NO_VERDICT, BAD_DATA = "none", "bad-data"
+NO_VERDICT, BAD_DATA, REPEATED = "none", "bad-data", "repeated"
 
 
 class Step(BaseModel):

@@ -81,6 +81,7 @@ def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
     """Names and values of a run's lineage, for people."""
     lineage = summary.lineage
     facts = {
+        "started by": lineage.started_by,
         "pipeline": lineage.pipeline,
         "data": lineage.data_uri,
         "data digest": summary.data_digest,
@@ -89,6 +90,7 @@ def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
         "hyperparameters": assignments(lineage.hyperparameters),
         "overrides": assignments(lineage.overrides),
         "baseline": f"version {summary.baseline_version} of {lineage.module}" if summary.baseline_version else "none",
+        **({"repeats": lineage.repeats} if lineage.repeats else {}),
         "git revision": lineage.git_revision,
         "seed": str(lineage.seed),
         "image": lineage.image,

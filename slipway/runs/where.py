@@ -57,6 +57,7 @@ def facts_of(view: RunView) -> dict[str, Fact]:
         "data_digest": summary.data_digest,
         "revision": lineage.git_revision,
         "seed": lineage.seed,
+        "started_by": lineage.started_by or None,
         "seconds": view.seconds,
         "rows": summary.rows.read,
         **lineage.overrides,

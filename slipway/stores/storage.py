@@ -4,28 +4,31 @@ Every function raises `StoreError` where a file cannot be listed, read, written 
 their names only when they are whole, with the permissions that the umask leaves.
 """
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from slipway.errors import StoreError
 from slipway.remote.address import in_bucket as in_bucket
 from slipway.remote.address import is_remote as is_remote
-from slipway.remote.objects import Objects, StoredObject, check_inside, open_object, open_objects
+from slipway.remote.objects import ABSENT, Objects, StoredObject, check_inside, open_object, open_objects
 
 BLOCK_BYTES = 1 << 20
 
 
 class StoredFile(NamedTuple):
-    """One file below a folder: its own URI, its path relative to that folder, its size in bytes."""
+    """One file below a folder: its URI, its path relative to that folder, its size in bytes, when it was written."""
 
     uri: str
     name: str
     size: int
+    changed: float
 
 
 def local_path(uri: str) -> Path:
@@ -53,12 +56,15 @@ def list_files(uri: str) -> list[StoredFile]:
     """All files below a folder, at any depth, by name; a missing folder has none."""
     if is_remote(uri):
         found = open_objects(uri).objects("").values()
-        files = [StoredFile(join(uri, each.name), each.name, each.size) for each in found]
+        files = [StoredFile(join(uri, each.name), each.name, each.size, each.created) for each in found]
     else:
         root = local_path(uri)
         with _translated(uri, "list"):
-            paths = [path for path in root.rglob("*") if path.is_file()]
-            files = [StoredFile(str(path), path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
+            found_here = [(path, path.stat()) for path in root.rglob("*") if path.is_file()]
+            files = [
+                StoredFile(str(path), path.relative_to(root).as_posix(), its.st_size, its.st_mtime)
+                for path, its in found_here
+            ]
     return sorted(files, key=lambda file: file.name)
 
 
@@ -106,6 +112,26 @@ def write_bytes(uri: str, content: bytes) -> None:
         new.write_bytes(content)
 
 
+def write_new(uri: str, content: bytes) -> bool:
+    """Writes a file unless there is one already; returns whether this content is there now."""
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        # A repeated request may find its own object.
+        return objects.put(name, content, ABSENT) or objects.read(name) == content
+    path = local_path(uri)
+    with _translated(uri, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = _hidden(path)
+        try:
+            new.write_bytes(content)
+            os.link(new, path)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            return path.read_bytes() == content
+        finally:
+            new.unlink(missing_ok=True)
+    return True
+
+
 def write_text(uri: str, content: str) -> None:
     """Writes a UTF-8 file."""
     write_bytes(uri, content.encode("utf-8"))
@@ -130,6 +156,25 @@ def copy(source: str, target: str) -> None:
             shutil.copyfileobj(reader, writer, BLOCK_BYTES)
 
 
+@contextmanager
+def creating(uri: str, scratch: str) -> Iterator[Path]:
+    """A path of this machine for a file that appears under `uri` when the block ends without an exception.
+
+    Until then a local one is in the folder `scratch`, of the same disk, where a killed writer leaves it. Another writer
+    of the same file is no error: of two, a bucket keeps the first.
+    """
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        with TemporaryDirectory(prefix="slipway-") as folder:
+            path = Path(folder) / name
+            with _translated(uri, "write"):
+                yield path
+            objects.create(path, name)
+    else:
+        with _translated(uri, "write"), _beside(local_path(uri), local_path(scratch)) as new:
+            yield new
+
+
 def copy_folder(source: str, target: str, last: str = "") -> None:
     """Copies all files below a folder in the order of their names, but `last` at the end."""
     files = list_files(source)
@@ -143,6 +188,16 @@ def fingerprint(uri: str) -> tuple[int, str]:
     """Size in bytes and checksum of a remote object, without reading it."""
     found = _find(uri)[1]
     return found.size, found.digest
+
+
+def delete_file(uri: str) -> None:
+    """Removes a file, if it exists."""
+    if is_remote(uri):
+        objects, name = open_object(uri)
+        objects.delete([name])
+    else:
+        with _translated(uri, "write"):
+            local_path(uri).unlink(missing_ok=True)
 
 
 def delete_folder(uri: str) -> None:
@@ -161,12 +216,17 @@ def _find(uri: str) -> tuple[Objects, StoredObject]:
     return objects, found
 
 
+def _hidden(path: Path) -> Path:
+    """A new name that keeps readers of the folder away; opened without a mode, it gets 0666 less the umask."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A path beside `path`, for a file that replaces it when the block ends without an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The hidden name keeps readers of the folder away. Opened without a mode, it gets 0666 less the umask.
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+def _beside(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """A path beside `path`, or in a folder, for a file that replaces it when the block ends without an exception."""
+    folder = folder or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    new = _hidden(folder / path.name)
     try:
         yield new
         new.replace(path)

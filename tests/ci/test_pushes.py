@@ -16,6 +16,8 @@ from tests.fakes.storage_server import StorageServer
 
 pytestmark = [
     pytest.mark.slow,
+    # Five pushes, each with a dozen processes: seven minutes where eight others want the processor.
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not shutil.which("jq"), reason="the workflow needs jq, which GitHub's runners have: install it"),
 ]
 

@@ -89,7 +89,7 @@ def test_every_command_that_reads_or_writes_state_takes_env() -> None:
         for one in getattr(command, "commands", {name: command}).values():
             if not any("--env" in parameter.opts for parameter in one.params):
                 without.add(f"{name} {one.name}" if one is not command else name)
-    assert without == {"schema infer", "gate selftest", "loop demo", "request-log run", "protoset"}
+    assert without == {"gate selftest", "loop demo", "request-log run", "protoset"}
 
 
 def test_main_error_line_escapes_control_characters(

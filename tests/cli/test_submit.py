@@ -45,7 +45,13 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
     assert len(kubeflow.versions) == 1
 
 
-def test_submit_publishes_a_sample_of_several_files(kubeflow: FakeKubeflow, storage_server: StorageServer) -> None:
+def test_submit_publishes_a_sample_of_several_files(
+    kubeflow: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(CHECKOUT / "modules" / "digits", tmp_path / "modules" / "digits")
+    sample = tmp_path / "modules" / "digits" / "sample.py"
+    sample.write_text(sample.read_text().replace("rows: int = 6_000", "rows: int = 60"))  # drawing them takes seconds
+    monkeypatch.setenv("SLIPWAY_MODULES", str(tmp_path / "modules"))
     assert slipway("submit", "digits", "--target", "kubeflow").exit_code == 0
     [run] = kubeflow.runs.values()
     source = locate(run["runtime_config"]["parameters"]["data_uri"], 1)

@@ -115,7 +115,7 @@ def test_two_monitors_at_once_decide_once(watched: Watched) -> None:
         lineage = Lineage(run=f"r{number}", module=MODEL, module_digest="d", data_uri="d")
         run = RunContext(uri=str(watched.folder / f"run-{number}"), lineage=lineage)
         data = str(watched.folder / "data.csv")
-        return decide_window(str(scored), data, 1, watched.windows, config, "", run)[0]
+        return decide_window(str(scored), data, 1, "", watched.windows, config, "", run)[0]
 
     with ThreadPoolExecutor(4) as pool:
         said = set(pool.map(decide, range(4)))

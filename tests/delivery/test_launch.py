@@ -59,6 +59,11 @@ def test_lineage_has_all_hyperparameters_and_what_was_overridden(module: Path) -
     assert request(module).lineage.overrides == {}
 
 
+def test_lineage_has_no_hyperparameters_where_nothing_is_trained(module: Path) -> None:
+    made = request(module, {"batch_prediction": {"to": "scores"}}, pipeline="batch_prediction")
+    assert made.lineage.hyperparameters == {}, "those of module.yaml are not those of the version that predicts"
+
+
 def test_a_schema_of_a_thousand_features_travels_as_a_uri(module: Path) -> None:
     feature = 'feature {{\n  name: "sensor_{}"\n  type: FLOAT\n  presence {{ min_fraction: 1.0 min_count: 1 }}\n}}\n'
     text = (module / "schema.pbtxt").read_text() + "".join(feature.format(number) for number in range(2_000))

@@ -20,7 +20,7 @@ from delivery.targets.base import RemoteRun
 from pipelines.platform import TaskDefaults
 from pipelines.registry import find_pipeline
 from slipway.errors import ConfigError, StoreError, TargetError
-from slipway.lineage import Lineage
+from slipway.lineage import Lineage, user_at_host
 from slipway.monitoring.claim import CLAIM_SECONDS
 from slipway.monitoring.columns import compare_column
 from slipway.monitoring.counts import choose_cells, count
@@ -82,6 +82,17 @@ def test_a_pending_training_is_run_and_confirmed_once(environment: Environment, 
     assert read_state(folder(environment)).pending == ""
     assert finish(environment, tmp_path) is None
     assert runs(environment) == [view.name]
+
+
+def test_a_training_says_by_which_window_it_was_started_and_any_other_run_by_whom(
+    environment: Environment, tmp_path: Path
+) -> None:
+    change_state(folder(environment), lambda state: (None, State(pending=KEY, windows=["2026-01-01T00"])))
+    view = finish(environment, tmp_path)
+    assert view is not None
+    assert view.summary.lineage.started_by == "monitor at window 2026-01-01T00"
+    own = local_request(environment, "taxi", str(tmp_path), notify=False, pipeline="monitoring")
+    assert own.lineage.started_by == user_at_host()
 
 
 def test_one_that_ended_already_is_found_by_its_key(environment: Environment, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def grants(account: str) -> dict[str, str]:
 def test_operators_may_do_what_the_runbooks_ask_of_them() -> None:
     folders = re.search(r"for each in setproduct\(\[(.*?)\], var\.operators\)", code())
     assert folders
-    assert set(re.findall(r"\w+", folders[1])) == {"console", "manifests", "models", "requests"}
+    assert set(re.findall(r"\w+", folders[1])) == {"arguments", "console", "data", "manifests", "models", "requests"}
     assert resources()["google_project_iam_member.operator"]["role"] == "roles/container.clusterViewer"
 
 
@@ -202,8 +202,9 @@ def test_pipeline_adds_models_and_replaces_none() -> None:
 
 
 def test_folders_are_all_that_the_command_writes_to() -> None:
-    locations = Environment(None, Settings(remote_home="gs://b")).remote
-    needed = {uri.removeprefix("gs://b/") for uri in vars(locations).values()}
+    locations = vars(Environment(None, Settings(remote_home="gs://b")).remote)
+    uris = [uri for value in locations.values() for uri in ([value] if isinstance(value, str) else value)]
+    needed = {uri.removeprefix("gs://b/") for uri in uris}
     folders = set(re.findall(r'"(\w+)"', code().split("folders = toset([")[1].split("])")[0]))
     assert needed | {"artifacts", "deployments", "manifests", "requests", "samples"} == folders
 
@@ -211,7 +212,7 @@ def test_folders_are_all_that_the_command_writes_to() -> None:
 @pytest.mark.parametrize(
     ("account", "folders"),
     [
-        ("pipeline", {"artifacts", "checkpoints", "runs", "sources", "tuning"}),
+        ("pipeline", {"artifacts", "batch", "checkpoints", "runs", "sources", "tuning"}),
         ("monitor", {"artifacts", "monitoring", "runs"}),
         ("build", {"manifests", "monitoring", "prepared"}),
     ],

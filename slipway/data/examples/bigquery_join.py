@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from slipway.data.examples.bigquery import AS_OF, query_of
 from slipway.data.examples.source import Join, Source
 from slipway.errors import DataError
 
 _ROW, _AT, _KNOWN, _KEY, _ONE = "__slipway_row", "__slipway_at", "__slipway_known", "__slipway_key_", "__slipway_one"
 
 
-def view_query(join: Join) -> str:
-    """A view's SELECT over its table, which it calls `data`.
+def view_query(join: Join, *, keeps_history: bool = False) -> str:
+    """A view's SELECT over its table, which it calls `data`, as of a moment if the table keeps its history.
 
     Raises:
         DataError: the view's data are no table.
@@ -19,7 +20,8 @@ def view_query(join: Join) -> str:
     table = join.data.removeprefix("bq://")
     if not re.fullmatch(r"[^.`\\]+\.[^.`\\]+\.[^.`\\]+", table):
         raise DataError(f"features/{join.view}.sql: data is {join.data!r}; write bq://project.dataset.table")
-    return f"WITH data AS (SELECT * FROM `{table}`) SELECT * FROM (\n{join.sql}\n)"  # noqa: S608
+    moment = f" FOR SYSTEM_TIME AS OF {AS_OF}" if keeps_history else ""
+    return f"WITH data AS (SELECT * FROM `{table}`{moment}) SELECT * FROM (\n{join.sql}\n)"  # noqa: S608
 
 
 def fits(source: Source) -> bool:
@@ -35,13 +37,13 @@ def with_joins(source: Source) -> Source:
     Each row gets the newest of a view's rows that were known at its time. A view with two rows of the same keys and
     time ends the query with an error that names them.
     """
-    rows = f"SELECT * FROM `{source.table}`" if source.table else str(source.query)  # noqa: S608
+    rows = query_of(source)
     at = _name(source.features[0].join.row_time)
     query = f"SELECT *, GENERATE_UUID() AS {_ROW}, UNIX_MICROS(CAST({at} AS TIMESTAMP)) AS {_AT} FROM (\n{rows}\n)"  # noqa: S608
     for one in source.features:
-        query = _joined(query, one.join, str(one.source.query))
+        query = _joined(query, one.join, query_of(one.source))
     query = f"SELECT * EXCEPT ({_ROW}, {_AT}) FROM ({query})"  # noqa: S608
-    return source.model_copy(update={"table": None, "query": query, "features": []})
+    return source.model_copy(update={"table": None, "query": query, "as_of": None, "features": []})
 
 
 def _joined(rows: str, join: Join, view: str) -> str:

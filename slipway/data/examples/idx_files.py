@@ -1,4 +1,4 @@
-"""MNIST's idx files as rows: `image`, one feature of a fixed shape, and `label`, which is in a file of its own.
+"""MNIST's idx files as rows: `image`, one feature of a fixed shape, and `label`, if there is a file of labels.
 
 The format is that of http://yann.lecun.com/exdb/mnist: two zero bytes, the type of the values, the number of
 dimensions, the size of each as 32 bits, and the values, all with the highest byte first.
@@ -10,7 +10,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from math import prod
@@ -26,6 +26,7 @@ from slipway.errors import DataError
 IMAGE, LABEL = "image", "label"
 BATCH_BYTES = 4 << 20
 Stream = gzip.GzipFile | BufferedReader
+File = tuple[str, Path]  # the name to show, and where it is
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -36,47 +37,64 @@ class _Header:
 
 
 def idx_rows(opening: Opening) -> RawRows:
-    """The images of all files, each with its label; a file of images is followed by that of its labels."""
-    files = list(opening.files.items())
-    pairs = list(zip(files[::2], files[1::2], strict=True))
+    """The images of all files with their labels; a file of images is followed by that of its labels, if it has any."""
+    pairs = _pairs(list(opening.files.items()))
     found = [_check_pair(images, labels) for images, labels in pairs]
     first, (name, _) = found[0], pairs[0][0]
     for (other, _), header in zip([images for images, _ in pairs], found, strict=True):
         if (header.values, header.shape[1:]) != (first.values, first.shape[1:]):
             raise DataError(f"{other} holds images of {_said(header)}, and {name} of {_said(first)}")
     kind = pa.from_numpy_dtype(first.values.newbyteorder("="))
-    schema = pa.schema([(IMAGE, pa.list_(kind)), (LABEL, pa.int64()), (FILE, pa.string()), (LINE, pa.int64())])
+    label = [(LABEL, pa.int64())] if pairs[0][1] else []
+    schema = pa.schema([(IMAGE, pa.list_(kind)), *label, (FILE, pa.string()), (LINE, pa.int64())])
 
     def batches() -> Iterator[pa.RecordBatch]:
         for (images, labels), header in zip(pairs, found, strict=True):
-            yield from _batches(images, labels[1], header, schema)
+            yield from _batches(images, labels and labels[1], header, schema)
 
     shape = first.shape[1:] if len(first.shape) > 3 else (*first.shape[1:], 1)
     return replace(opening.rows_of(schema, batches()), shapes={IMAGE: shape})
 
 
-def _batches(images: tuple[str, Path], labels: Path, header: _Header, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _pairs(files: list[File]) -> list[tuple[File, File | None]]:
+    """Each file of images with that of its labels, if all have one."""
+    pairs: list[tuple[File, File | None]] = []
+    for file in files:
+        if "images" in file[0].partition("?")[0].rpartition("/")[2]:
+            pairs.append((file, None))
+        else:
+            pairs[-1] = pairs[-1][0], file
+    without = [images[0] for images, labels in pairs if labels is None]
+    if 0 < len(without) < len(pairs):
+        raise DataError(f"{', '.join(without)}: its labels are not beside it, as those of the other files are")
+    return pairs
+
+
+def _batches(images: File, labels: Path | None, header: _Header, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     name, path = images
     size, width, read = _item_bytes(header), prod(header.shape[1:]), 0
     rows = max(1, BATCH_BYTES // size)
-    with _open(path, name) as stream, _open(labels, str(labels)) as label_stream:
+    with _open(path, name) as stream, _open(labels, str(labels)) if labels else nullcontext() as label_stream:
         _read_header(stream, name)
-        kind = _read_header(label_stream, str(labels)).values
+        kind = _read_header(label_stream, str(labels)).values if label_stream else None
         while read < header.shape[0]:
             count = min(rows, header.shape[0] - read)
             values = np.frombuffer(stream.read(count * size), header.values)
-            given = np.frombuffer(label_stream.read(count * kind.itemsize), kind)
+            given = []
+            if label_stream and kind:
+                its = np.frombuffer(label_stream.read(count * kind.itemsize), kind)
+                given = [pa.array(its.astype(np.int64))]
             ends = pa.array(np.arange(count + 1, dtype=np.int32) * width)
             lists = pa.ListArray.from_arrays(ends, pa.array(values.astype(values.dtype.newbyteorder("="))))
             places = [pa.array([name] * count, pa.string()), pa.array(range(read + 1, read + count + 1), pa.int64())]
-            yield pa.RecordBatch.from_arrays([lists, pa.array(given.astype(np.int64)), *places], schema=schema)
+            yield pa.RecordBatch.from_arrays([lists, *given, *places], schema=schema)
             read += count
 
 
-def _check_pair(images: tuple[str, Path], labels: tuple[str, Path]) -> _Header:
+def _check_pair(images: File, labels: File | None) -> _Header:
     """The header of the images, after both files were read to their ends."""
     headers = []
-    for name, path in (images, labels):
+    for name, path in filter(None, (images, labels)):
         with _open(path, name) as stream:
             header = _read_header(stream, name)
             wanted, found = header.shape[0] * _item_bytes(header), 0
@@ -89,6 +107,8 @@ def _check_pair(images: tuple[str, Path], labels: tuple[str, Path]) -> _Header:
         headers.append(header)
     if not is_image(headers[0].shape[1:]):
         raise DataError(f"{images[0]} holds {_said(headers[0])}, not images: height, width and perhaps channels")
+    if labels is None:
+        return headers[0]
     if len(headers[1].shape) != 1 or headers[1].values.kind not in "ui":
         raise DataError(f"{labels[0]} holds {_said(headers[1])} for each image, not one whole number")
     if headers[0].shape[0] != headers[1].shape[0]:

@@ -113,8 +113,8 @@ def _write(
         typed = open_source(connection, source, schema, config.ingestion, quarantine, Path(scratch), careful=careful)
         query = RowQuery(connection, typed, config.label, config.split, config.task, config.ingestion, source.uri)
         shapes = curated_shapes(schema) | dict(typed.rows.shapes)
-        for batch in _ahead(query.batches(BATCH_ROWS)):
-            rows = _set_aside(decode_images(batch, shapes), quarantine)
+        for batch in read_ahead(query.batches(BATCH_ROWS)):
+            rows = set_aside(decode_images(batch, shapes), quarantine)
             labelled = rows.filter(rows.column(config.label.column).is_valid())
             usable, unlabelled = usable + rows.num_rows, unlabelled + rows.num_rows - labelled.num_rows
             if isinstance(config.split, ColumnSplit):
@@ -224,7 +224,7 @@ class _SplitWriter:
         self._writer = None
 
 
-def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same batches, each read while the one before is processed."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, batches, None)
@@ -233,7 +233,7 @@ def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch
 
 
-def _set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
+def set_aside(rows: pa.RecordBatch, quarantine: Quarantine) -> pa.RecordBatch:
     """The usable rows; the others go to quarantine."""
     reasons = rows.column(REASON)
     if reasons.null_count == rows.num_rows:

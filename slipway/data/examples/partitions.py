@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from posixpath import commonpath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from slipway.data.database import identifier, literal
 from slipway.data.examples.column_types import CSV_TEXT, Form, infer_forms
 from slipway.data.examples.rows import RawRows
-from slipway.data.examples.source import SPAN, Source
+from slipway.data.examples.source import SPAN, Source, names_below
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,17 +25,14 @@ def find_partitions(source: Source) -> Partitions:
     """The values of each file, of folders below the one that the data's URI names; a `{SPAN}` is no column."""
     if SPAN in source.uri or not source.files:
         return {}
-    folders = [file.uri.partition("?")[0].rpartition("/")[0] for file in source.files]
-    fixed = re.split(r"[*?\[]", source.uri, maxsplit=1)[0]
-    above = source.uri.rstrip("/") if fixed == source.uri else fixed.rpartition("/")[0]
-    root = commonpath([*folders, above] if above and folders[0].startswith(above) else folders)
+    files = [source.shown(file) for file in source.files]
     found: Partitions = {}
-    for file, folder in zip(source.files, folders, strict=True):
-        for part in folder.removeprefix(root).split("/"):
+    for file, path in zip(files, names_below(source.uri, files), strict=True):
+        for part in path.split("/")[:-1]:
             name, equals, value = part.partition("=")
             if equals and name:
                 values = found.setdefault(unquote(name), {})
-                values[file.uri] = None if value in (MISSING, "") else unquote(value)
+                values[file] = None if value in (MISSING, "") else unquote(value)
     return found
 
 

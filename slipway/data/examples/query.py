@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -12,7 +12,7 @@ from slipway.data.examples.column_types import convert
 from slipway.data.examples.columns import missing_column, no_such_column, taken_columns
 from slipway.data.examples.csv_files import has_rejects
 from slipway.data.examples.label_sql import columns_of, missing_where_nan
-from slipway.data.examples.rows import BATCH, FILE, LINE, UnsoundRowsError, describe
+from slipway.data.examples.rows import BATCH, FILE, KEPT, LINE, UnsoundRowsError, describe
 from slipway.data.examples.split_rows import UNREADABLE, refuse_unreadable, spelt_column, time_columns
 from slipway.data.examples.typed_rows import TypedRows
 from slipway.errors import ConfigError, DataError
@@ -36,18 +36,20 @@ class RowQuery:
     """One query over the rows of a source.
 
     It selects the data's columns, the label, the row's file and line, and for an unusable row the reason and the raw
-    text. `example_columns` are those of an example, the label last.
+    text. `example_columns` are those of an example, the label last. Rows that are predicted have no label; columns of
+    theirs that are `kept` as the data has them are called `KEPT` and their name.
     """
 
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
         typed: TypedRows,
-        label: Label,
+        label: Label | None,
         split: Split,
         task: Task,
         ingestion: Ingestion,
         name: str,
+        kept: Sequence[str] = (),
     ) -> None:
         self._connection = connection
         self._ignored = taken_columns(HashSplit(), ingestion)
@@ -56,17 +58,19 @@ class RowQuery:
         self.data_columns = list(typed.rows.types)
         self.own_columns = [column for column in self.data_columns if column not in typed.joined]
         dropped = split.column if isinstance(split, ColumnSplit) else None
-        kept = [column for column in self.data_columns if column not in (dropped, label.column)]
-        self.example_columns = [*kept, label.column]
-        self._check_columns(label, split)
-        self._label, self._split = label, split
+        labels = [label.column] if label else []
+        self.example_columns = [column for column in self.data_columns if column not in (dropped, *labels)] + labels
+        if label:
+            self._check_columns(label, split)
+        self._expression, self._split = label.expression if label else None, split
         self._times = split if isinstance(split, TimeSplit) else None
         self._doubts = [REASON, UNREADABLE] if self._times else [REASON]
         extra = time_columns(connection, typed, self._times) if self._times else ""
         if isinstance(split, ColumnSplit):
             extra = spelt_column(split)
-        self._inner = _typed_sql(typed, f", {extra}" if extra else "")
-        self._sql = self._with_label(self._inner, label, task)
+        as_it_is = (f"{identifier(column)} AS {identifier(KEPT + column)}" for column in kept)
+        self._inner = _typed_sql(typed, "".join(f", {one}" for one in (extra, *as_it_is) if one))
+        self._sql = self._with_label(self._inner, label, task) if label else self._inner
 
     def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         """The result in batches of about `rows` rows.
@@ -85,11 +89,16 @@ class RowQuery:
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if trusted:
                 raise UnsoundRowsError from error
-            if self._label.expression is not None and isinstance(error, duckdb.Error):
-                self._blame_label(self._label.expression, error)
+            if self._expression is not None and isinstance(error, duckdb.Error):
+                self._blame_label(self._expression, error)
             raise
         if trusted and has_rejects(self._connection):
             raise UnsoundRowsError
+
+    def empty(self) -> pa.RecordBatch:
+        """The result without rows."""
+        columns = self._connection.sql(f"{self._sql} LIMIT 0").to_arrow_table().schema
+        return pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in columns], schema=columns)
 
     def _answers(self, rows: int) -> Iterator[pa.RecordBatch]:
         if self._typed.rows.batches is None:
@@ -169,7 +178,7 @@ class RowQuery:
 
 def _typed_sql(typed: TypedRows, extra: str) -> str:
     file, line = typed.rows.place
-    values = ", ".join(f"{each.value} AS {identifier(each.column)}" for each in typed.conversions)
+    values = "".join(f"{each.value} AS {identifier(each.column)}, " for each in typed.conversions)
     failing = [each for each in typed.conversions if each.column in typed.can_fail]
     reason, raw = "NULL::VARCHAR", "NULL::VARCHAR"
     if failing and typed.trusted:
@@ -181,6 +190,6 @@ def _typed_sql(typed: TypedRows, extra: str) -> str:
         )
         raw = f"CASE WHEN {reason} IS NOT NULL THEN array_to_string([{texts}], ',') END"
     return (
-        f"SELECT {values}, {file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW}{extra} "  # noqa: S608
+        f"SELECT {values}{file} AS {FILE}, {line} AS {LINE}, {reason} AS {REASON}, {raw} AS {RAW}{extra} "  # noqa: S608
         f"FROM {typed.rows.relation}"
     )

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from slipway.data.database import connect, identifier, literal
 from slipway.data.examples.avro_files import avro_rows
-from slipway.data.examples.bigquery import bigquery_rows, is_bigquery
+from slipway.data.examples.bigquery import bigquery_rows
 from slipway.data.examples.bigquery_join import fits, with_joins
 from slipway.data.examples.column_types import (
     CSV_TEXT,
@@ -49,7 +49,7 @@ from slipway.data.examples.rows import (
     describe,
     file_of,
 )
-from slipway.data.examples.source import DATA, Format, JoinedSource, Source, SourceFile, find, locate, parts_of
+from slipway.data.examples.source import Format, JoinedSource, Source, locate
 from slipway.data.examples.tfrecord_files import tfrecord_rows
 from slipway.data.examples.typed_rows import TypedRows
 from slipway.data.examples.view_join import in_table, join_views
@@ -168,16 +168,21 @@ def read_view_rows(joined: JoinedSource, scratch: Path) -> tuple[Path, dict[str,
 
 def _refuse_bad(connection: duckdb.DuckDBPyConnection, typed: TypedRows, quarantine: Quarantine, uri: str) -> None:
     """Refuses data with a row that cannot be read."""
-    quarantine.close()
-    if quarantine.count:
-        first = json.loads(quarantine.path.read_text(encoding="utf-8").partition("\n")[0])
-        raise DataError(f"{first['file']}:{first['line']}: {first['reason']}; correct the row")
+    _refuse_quarantined(quarantine)
     failing = [each.reason for each in typed.conversions if each.column in typed.can_fail]
     if failing:
         file, line = typed.rows.place
         bad = f"SELECT {file}, {line}, concat_ws('; ', {', '.join(failing)}) AS {BAD} FROM {typed.rows.relation}"  # noqa: S608
         for place, row, reason in connection.execute(f"FROM ({bad}) WHERE {BAD} <> '' LIMIT 1").fetchall():
             raise DataError(f"{place or uri}:{row}: {reason}; correct the row")
+
+
+def _refuse_quarantined(quarantine: Quarantine) -> None:
+    quarantine.close()
+    if quarantine.count:
+        with quarantine.path.open(encoding="utf-8") as file:
+            first = json.loads(file.readline())
+        raise DataError(f"{first['file']}:{first['line']}: {first['reason']}; correct the row")
 
 
 def _open_rows(
@@ -191,7 +196,7 @@ def _open_rows(
     careful: bool,
 ) -> TypedRows:
     """The source's own rows; arguments and errors are those of `open_source`."""
-    forms, partitions = curated_forms(schema), find_partitions(source)
+    partitions = find_partitions(source)
     opening = Opening(connection, source, _local_files(source, scratch), quarantine, frozenset(ingestion.ignore))
     if source.format != "csv":
         rows = READERS[source.format](opening)
@@ -200,13 +205,10 @@ def _open_rows(
         rows = repaired_csv_rows(opening, scratch / "clean.csv", ingestion.delimiter)
     else:
         rows = csv_rows(opening, ingestion.delimiter, with_file=bool(partitions))
-    rows = with_partitions(rows, partitions, rows.place[0])
-    rows = _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
     if source.format != "csv":
-        forms = partition_forms(connection, rows, partitions, ingestion) | forms
-        conversions = _conversions(connection, rows, forms, ingestion, curated_shapes(schema))
-        return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
-    forms = {column: form for column, form in forms.items() if column in rows.types}
+        return type_rows(connection, source, rows, schema, ingestion)
+    rows = _marked(source, rows, ingestion)
+    forms = {column: form for column, form in curated_forms(schema).items() if column in rows.types}
     try:
         forms, failing = infer_forms(connection, rows, forms, ingestion, check=careful)
     except duckdb.Error as error:
@@ -218,24 +220,46 @@ def _open_rows(
     return TypedRows(rows, conversions, frozenset(can_fail), trusted=not careful)
 
 
-def read_names(uri: str, ingestion: Ingestion, given_by: str = DATA) -> list[str]:
+def type_rows(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    rows: RawRows,
+    schema: schema_pb2.Schema | None,
+    ingestion: Ingestion,
+    only: Collection[str] | None = None,
+) -> TypedRows:
+    """Rows of a source whose columns have types, with what the names of its folders hold; `only` these are converted.
+
+    Raises:
+        DataError: a column's name or type cannot be used.
+    """
+    rows = _marked(source, rows, ingestion)
+    forms = partition_forms(connection, rows, find_partitions(source), ingestion) | curated_forms(schema)
+    conversions = _conversions(connection, rows, forms, ingestion, curated_shapes(schema), only)
+    return TypedRows(rows, conversions, frozenset(each.column for each in conversions if each.valid))
+
+
+def _marked(source: Source, rows: RawRows, ingestion: Ingestion) -> RawRows:
+    """The rows with the columns of folders, without those that are ignored; marks of missing values are null."""
+    rows = with_partitions(rows, find_partitions(source), rows.place[0])
+    return _with_missing(_without_ignored(rows, ingestion, source), ingestion.missing_values)
+
+
+def read_names(source: Source, ingestion: Ingestion) -> list[str]:
     """The columns of files, `ingestion.ignore` included; none where their headers do not tell them.
 
     Of remote files only the headers are fetched, and none where there are more than `MOST_REMOTE_HEADERS`.
 
     Raises:
-        DataError: nothing is there, or it cannot be read.
+        DataError: a file cannot be read.
         StoreError: a remote file cannot be read.
     """
-    parts = parts_of(uri)
-    if any(is_bigquery(part) for part in parts):
+    kind = source.format
+    # Records say one by one which features they have; images have no names; a warehouse would have to be asked.
+    if kind in ("tfrecord", "idx", "bigquery"):
         return []
-    kind, found, _ = find(uri, ingestion.window, given_by)
-    if kind in ("tfrecord", "idx"):  # records say one by one which features they have; images have no names
+    if sum(storage.is_remote(file.uri) for file in source.files) > MOST_REMOTE_HEADERS:
         return []
-    if sum(map(storage.is_remote, found)) > MOST_REMOTE_HEADERS:
-        return []
-    source = Source(uri=uri, format=kind, digest="", files=[SourceFile(uri=file, size=0, digest="") for file in found])
     with TemporaryDirectory() as folder, connect(folder, memory_limit="100MB", threads=1) as connection:
         scratch = Path(folder)
         quarantine, ignore = Quarantine(scratch / "quarantine"), frozenset(ingestion.ignore)
@@ -266,13 +290,10 @@ def read_rows(
         bad = f"nullif(concat_ws('; ', {', '.join(failing)}), '')" if failing else "NULL"
         most = "" if count is None else f" LIMIT {count}"
         table = connection.sql(f"SELECT {values}, {bad} AS {BAD} FROM {typed.rows.relation}{most}").to_arrow_table()  # noqa: S608
-        quarantine.close()
+        _refuse_quarantined(quarantine)
         for row, reason in enumerate(table[BAD].to_pylist(), start=1):
             if reason is not None:
                 raise DataError(f"{uri}: row {row}: {reason}; correct it")
-        if quarantine.count:
-            first = json.loads(quarantine.path.read_text(encoding="utf-8").partition("\n")[0])
-            raise DataError(f"{uri}:{first['line']}: {first['reason']}; correct the row")
         return table.drop_columns([BAD])
 
 
@@ -311,10 +332,13 @@ def _conversions(
     forms: Mapping[str, Form],
     ingestion: Ingestion,
     images: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> list[Conversion]:
     """The conversion of each column; UnusableColumnsError names all that have none."""
     codes, found, unusable = find_codes(connection, rows), list[Conversion](), dict[str, str]()
     for column, kind in rows.types.items():
+        if only is not None and column not in only:
+            continue
         try:
             form, is_image = forms.get(column), column in images
             found.append(convert(column, kind, form, ingestion, codes=column in codes, is_image=is_image))
@@ -330,7 +354,7 @@ def _local_files(source: Source, scratch: Path, *, headers: bool = False) -> dic
 
     For `headers` alone, only as much is fetched and unpacked as they may take.
     """
-    files = {}
+    files: dict[str, Path] = {}
     for number, file in enumerate(source.files):
         remote, suffix = storage.is_remote(file.uri), "".join(Path(file.uri.partition("?")[0]).suffixes[-2:])
         path = scratch / f"{number:05d}{suffix}" if remote else storage.local_path(file.uri)
@@ -350,7 +374,11 @@ def _local_files(source: Source, scratch: Path, *, headers: bool = False) -> dic
                         shutil.copyfileobj(reader, writer, storage.BLOCK_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise DataError(f"{file.uri}: the gzip file is damaged or cut: {error}; fetch it again") from error
-        files[file.uri] = path
+        if path in files.values():  # two files of a snapshot with the same bytes
+            twin = scratch / f"{number:05d}-{path.name}"
+            twin.symlink_to(path)
+            path = twin
+        files[source.shown(file)] = path
     return files
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RESERVED = "__slipway_"
 FILE, LINE = "__slipway_file", "__slipway_line"
 BATCH = "__slipway_batch"
+KEPT = "__slipway_kept_"  # begins the name of a column that is handed on as the data has it
 RAW_CHARACTERS = 1000
 
 

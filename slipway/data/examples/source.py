@@ -8,7 +8,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+from datetime import datetime
 from pathlib import Path
+from posixpath import commonprefix
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -30,6 +32,7 @@ _EXTENSIONS: dict[Format, str] = {
 MOST_COMMAS = 8  # in the name of one file
 DATA = "--data, or data in module.yaml"  # what gives the URI of training
 SPAN = "{SPAN}"
+SNAPSHOT = "snapshot:"  # and a name: `slipway/data/snapshots/`
 EXTENSIONS = (
     ".csv, .csv.gz, .parquet, .tfrecord, .tfrecord.gz or .avro, or be a TFRecord of TFX, x-00000-of-00001.gz, or "
     "images of MNIST, x-images-idx3-ubyte.gz"
@@ -42,6 +45,7 @@ class SourceFile(BaseModel):
     uri: str
     size: int
     digest: str
+    name: str | None = Field(None, description="of a file of a snapshot: its path where it was taken from")
 
 
 class Source(BaseModel):
@@ -57,7 +61,12 @@ class Source(BaseModel):
     spans: list[int] = Field([], description="what {SPAN} stood for, oldest first")
     table: str | None = Field(None, description="project.dataset.table")
     query: str | None = Field(None, description="SQL for BigQuery")
+    as_of: datetime | None = Field(None, description="the moment whose rows of BigQuery are read")
     features: list[JoinedSource] = []
+
+    def shown(self, file: SourceFile) -> str:
+        """The name of a file for people, and for what the names of its folders hold."""
+        return f"{self.uri}/{file.name}" if file.name else file.uri
 
 
 class Join(BaseModel):
@@ -90,7 +99,8 @@ def write_source(source: Source, sources_uri: str) -> str:
     """Writes a source under the digest of its JSON text; answers its URI, which is the same for an equal source."""
     text = source.model_dump_json(exclude_none=True)
     uri = storage.join(sources_uri, f"{hashlib.sha256(text.encode()).hexdigest()}.json")
-    storage.write_text(uri, text)
+    if not storage.exists(uri):
+        storage.write_text(uri, text)
     return uri
 
 
@@ -110,14 +120,14 @@ def read_source(source_uri: str) -> Source:
 
 def locate(uri: str, window: int, given_by: str = DATA) -> Source:
     """The files behind a URI, with the digest of their content; arguments and errors are those of `find`."""
-    kind, found, spans = find(uri, window, given_by)
-    files = [_describe(file) for file in found]
-    digest = digest_of(kind, *(file.digest for file in files))
-    return Source(uri=uri, format=kind, digest=digest, files=files, spans=spans)
+    found = find(uri, window, given_by)
+    files = [describe_file(file.uri) for file in found.files]
+    digest = digest_of(found.format, *(file.digest for file in files))
+    return found.model_copy(update={"digest": digest, "files": files})
 
 
-def find(uri: str, window: int, given_by: str = DATA) -> tuple[Format, list[str], list[int]]:
-    """The format, the files and the spans behind a URI.
+def find(uri: str, window: int, given_by: str = DATA) -> Source:
+    """The format, the files and the spans behind a URI; sizes and digests are left out.
 
     Args:
         uri: A path, gs:// or s3:// URI of a file, a directory or a glob (`*`, `**`, `[…]`, and `?` on this machine), or
@@ -144,28 +154,37 @@ def find(uri: str, window: int, given_by: str = DATA) -> tuple[Format, list[str]
     assert kind
     if kind == "idx":
         found = _with_labels(found)
-    return kind, found, spans
+    files = [SourceFile(uri=file, size=0, digest="") for file in found]
+    return Source(uri=uri, format=kind, digest="", files=files, spans=spans)
+
+
+def names_below(uri: str, files: list[str]) -> list[str]:
+    """The paths of files below the folder that a data URI names, or below the one that they share."""
+    path = _split(uri)[0]
+    fixed = re.split(r"[*?\[]", path, maxsplit=1)[0]
+    above = path.rstrip("/") if fixed == path else fixed.rpartition("/")[0]
+    paths = [_split(file)[0] for file in files]
+    folders = [each.rpartition("/")[0] for each in paths]
+    shared = commonprefix([each.split("/") for each in (*folders, *([above] if folders[0].startswith(above) else ()))])
+    return ["/".join(each.split("/")[len(shared) :]) for each in paths]
 
 
 def _with_labels(found: list[str]) -> list[str]:
-    """Each idx file of images, followed by that of its labels, whose name differs in that: `x-labels-idx1-ubyte.gz`."""
-    pairs: dict[str, str] = {}
+    """Each idx file of images, followed by that of its labels, if it has any: `x-labels-idx1-ubyte.gz`."""
+    pairs: dict[str, str | None] = {}
     for file in found:
         path, query = _split(file)
         folder, _, name = path.rpartition("/")
         if "images" in name:
             labels = re.sub(r"idx\d", "idx1", name.replace("images", "labels"))
             names = [f"{folder}/{stem}{query}" for stem in (labels, labels.removesuffix(".gz"), f"{labels}.gz")]
-            there = next((each for each in names if storage.exists(each)), None)
-            if there is None:
-                raise DataError(f"{file}: its labels are not beside it; they should be called {labels}")
-            pairs[file] = there
+            pairs[file] = next((each for each in names if storage.exists(each)), None)
     for file in found:
         if file not in pairs and file not in pairs.values():
             raise DataError(
                 f"{file}: name the idx file of the images, x-images-idx3-ubyte; its labels are found beside it"
             )
-    return [each for pair in pairs.items() for each in pair]
+    return [each for pair in pairs.items() for each in pair if each]
 
 
 def parts_of(uri: str, base: Path | None = None) -> list[str]:
@@ -178,15 +197,20 @@ def parts_of(uri: str, base: Path | None = None) -> list[str]:
     pieces = uri.split(",")
     while pieces:
         texts = [(size, ",".join(pieces[:size])) for size in range(1, min(len(pieces), MOST_COMMAS + 1) + 1)]
-        if "://" in pieces[0]:
+        if has_scheme(pieces[0]):
             there = ((size, text.strip()) for size, text in texts if text.count("://") == 1 and _is_whole(text.strip()))
         else:
             local = ((size, each) for size, text in reversed(texts) for each in (text, text.strip()))
             there = (one for one in local if "://" not in one[1] and _is_there(str((base or Path()) / one[1])))
         size, text = next(there, (1, pieces[0].strip()))
-        found.append(text if "://" in text or base is None else str(base / text))
+        found.append(text if has_scheme(text) or base is None else str(base / text))
         del pieces[:size]
     return found
+
+
+def has_scheme(uri: str) -> bool:
+    """Whether a URI is none of a local path."""
+    return "://" in uri or uri.strip().startswith(SNAPSHOT)
 
 
 def _is_whole(uri: str) -> bool:
@@ -298,7 +322,8 @@ def _split(uri: str) -> tuple[str, str]:
     return path, question + query
 
 
-def _describe(uri: str) -> SourceFile:
+def describe_file(uri: str) -> SourceFile:
+    """A file with its size and digest: SHA-256 on this machine, the store's own checksum of a remote one."""
     if storage.is_remote(uri):
         size, checksum = storage.fingerprint(uri)
         return SourceFile(uri=uri, size=size, digest=checksum)

@@ -3,14 +3,16 @@
 A histogram gives shares below its edges, and two of them have few edges in common. TFDV takes values as spread evenly
 within a bucket: one outlier then makes two samples of the same data look different. What is certain is a bound: from an
 edge `e` below which the share `s` lies, the share up to x is at least `s` where x >= e, and at most `s` where x < e.
-The largest difference of these bounds is a lower bound of the Kolmogorov-Smirnov distance, which chance exceeds with
-probability p at sqrt(-ln(p/2)/2 · (1/n + 1/m)) (Smirnov, 1948, https://doi.org/10.1214/aoms/1177730256).
+Values that no bucket holds (`num_undefined`) may lie anywhere. The largest difference of these bounds is a lower bound
+of the Kolmogorov-Smirnov distance, which chance exceeds with probability p at sqrt(-ln(p/2)/2 · (1/n + 1/m)) (Smirnov,
+1948, https://doi.org/10.1214/aoms/1177730256).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,12 +45,12 @@ class Apart:
 def least_apart(first: statistics_pb2.NumericStatistics, second: statistics_pb2.NumericStatistics) -> Apart:
     """The largest difference that is certain; 0 if a side has no values."""
     sides = [_known_shares(one) for one in (first, second)]
-    if not all(len(points) for points, _ in sides):
+    if not all(len(points) for points, *_ in sides):
         return Apart()
-    values = np.unique(np.concatenate([points for points, _ in sides]))
+    values = np.unique(np.concatenate([points for points, *_ in sides]))
     best = Apart()
     for side in ("right", "left"):
-        (low, high), (other_low, other_high) = (_bounds(points, shares, values, side) for points, shares in sides)
+        (low, high), (other_low, other_high) = (_bounds(*known, values, side) for known in sides)
         for distance, mine, theirs in ((low - other_high, low, other_high), (other_low - high, high, other_low)):
             place = int(distance.argmax())
             if distance[place] > best.distance + ROUNDING:
@@ -62,23 +64,27 @@ def by_chance(rows: tuple[float, float], error_rate: float) -> float:
     return math.sqrt(-math.log(error_rate / 2) / 2 * sum(1 / max(one, 1) for one in rows))
 
 
-def _known_shares(stats: statistics_pb2.NumericStatistics) -> tuple[Floats, Floats]:
-    """Points, in order, and the share below each."""
-    points, shares = [], []
+def _known_shares(stats: statistics_pb2.NumericStatistics) -> tuple[Floats, Floats, Floats]:
+    """Points, in order, and the least and the largest share below each."""
+    known: list[tuple[float, float, float]] = []
     for histogram in stats.histograms:
-        counts = np.cumsum([bucket.sample_count for bucket in histogram.buckets])
-        if len(counts) and counts[-1]:
-            points += [bucket.high_value for bucket in list(histogram.buckets)[:-1]]
-            shares += (counts[:-1] / counts[-1]).tolist()
-            if not math.isnan(stats.min):  # a window does not know its extremes
-                points, shares = [*points, stats.min, stats.max], [*shares, 0.0, 1.0]
-    order = np.lexsort((shares, points))
-    return np.array(points, np.float64)[order], np.array(shares, np.float64)[order]
+        below, undefined = 0.0, histogram.num_undefined
+        total = sum(bucket.sample_count for bucket in histogram.buckets) + undefined
+        if not total:
+            continue
+        for bucket, following in pairwise(histogram.buckets):
+            below += bucket.sample_count
+            shares = below / total, (below + undefined) / total
+            known += [(bucket.high_value, *shares), (following.low_value, *shares)]
+        if not math.isnan(stats.min):  # a window does not know its extremes
+            known += [(stats.min, 0.0, 0.0), (stats.max, 1.0, 1.0)]
+    points, least, most = np.array(sorted(known), np.float64).reshape(-1, 3).T
+    return points, least, most
 
 
-def _bounds(points: Floats, shares: Floats, values: Floats, side: str) -> tuple[Floats, Floats]:
+def _bounds(points: Floats, least: Floats, most: Floats, values: Floats, side: str) -> tuple[Floats, Floats]:
     """The least and the largest share up to each value; `left`: without the value itself."""
     seen = np.searchsorted(points, values, side=side)  # type: ignore[call-overload]
-    least = np.append(0.0, np.maximum.accumulate(shares))[seen]
-    most = np.append(np.minimum.accumulate(shares[::-1])[::-1], 1.0)[seen]
-    return least, most
+    low = np.append(0.0, np.maximum.accumulate(least))[seen]
+    high = np.append(np.minimum.accumulate(most[::-1])[::-1], 1.0)[seen]
+    return low, high

@@ -25,7 +25,7 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.data.images import Shape
-from slipway.data.statistics.expressions import BUCKETS, ColumnType, bucket_bounds, half_width
+from slipway.data.statistics.expressions import BUCKETS, ColumnType, bucket_bounds, half_width, inner_edges
 
 TOP_VALUES = 20
 UNIQUE = "unique"
@@ -190,13 +190,12 @@ def moments(low: float, bounds: tuple[float, float], counted: float, sums: Sums)
 
 def equal_widths(low: float, high: float, counted: float, sums: Sums) -> list[Bucket]:
     """Ten buckets of equal width, without empty ones at the end; one if all values are equal, as in TFDV."""
-    half = half_width(low, high)
-    if not half:
+    if not half_width(low, high):
         return [(low, high, counted)]
-    edges = [low, *((low * 0.5 + half * index / BUCKETS) * 2 for index in range(1, BUCKETS)), high]
+    edges = [low, *inner_edges(low, high), high]
     counts = [0.0] * BUCKETS
     for bucket, frequency, *_ in sums:
-        counts[min(bucket, BUCKETS - 1)] += frequency
+        counts[bucket] = frequency
     used = max((index for index, count in enumerate(counts) if count), default=0) + 1
     ends = list(pairwise(edges))[:used]
     return [(low, high, count) for (low, high), count in zip(ends, counts[:used], strict=True)]

@@ -74,7 +74,12 @@ def bucket_bounds(kind: Kind, low: float, high: float) -> tuple[float, float]:
     return low, high
 
 
-def half_width(low: float, high: float) -> float:
+def inner_edges(low: Any, high: Any) -> list[Any]:
+    """Where each bucket but the first begins, of two numbers or of two columns, with the same rounding."""
+    return [(low * 0.5 + half_width(low, high) * index / BUCKETS) * 2 for index in range(1, BUCKETS)]
+
+
+def half_width(low: Any, high: Any) -> Any:
     """Half the distance between two values; the whole one need not be a float64."""
     return high * 0.5 - low * 0.5
 
@@ -117,18 +122,19 @@ def _numbers(values: ir.Table, exact: bool) -> ir.Table:
 def buckets_of(values: ir.Table) -> ir.Table:
     """Count, sum and sum of squares by tenth of the way from `low` to `high`, the table `bounds` of one row.
 
-    The sums are of each value's position from 0 to 1 on that way, so that no square overflows and, since both ends
-    occur, the variance is not lost to cancellation. The largest value is a bucket of its own, the eleventh. Where the
-    values have a `weight`, it counts instead of the row.
+    Values are compared with the edges that the histogram will have. Their positions are rounded: by them, rows of 0.7
+    could be counted below an edge of 0.7. The sums are of each value's position from 0 to 1 on that way, so that no
+    square overflows and, since both ends occur, the variance is not lost to cancellation. Where the values have a
+    `weight`, it counts instead of the row.
     """
     import ibis
 
     weight = {"weight": values.weight} if "weight" in values.columns else {}
     bounds = ibis.table({"low": "float64", "high": "float64"}, name=BOUNDS)
     table = values.select(finite=_number_and_finite(values.value)[1], **weight).cross_join(bounds)
-    low, high = table.low * 0.5, table.high * 0.5
-    table = table.select(*weight, position=(table.finite * 0.5 - low) / (high - low))
-    table = table.mutate(bucket=(table.position * BUCKETS).floor().cast("int8"))
+    position = (table.finite * 0.5 - table.low * 0.5) / half_width(table.low, table.high)
+    bucket = sum((table.finite >= edge).cast("int8") for edge in inner_edges(table.low, table.high))
+    table = table.select(*weight, position=position, bucket=bucket)
     sums = {"frequency": table.weight.sum() if weight else table.position.count()}
     by = table.position * table.weight if weight else table.position
     return (

@@ -121,19 +121,24 @@ def _check_float32(feature: schema_pb2.Feature, numbers: statistics_pb2.NumericS
 
 
 def _exceeded(limits: Any, low: float, high: float) -> Iterator[tuple[str, float, float, str]]:
-    """Each of the limits `min` and `max` that is exceeded: its name, the limit, the value beyond it, and `<` or `>`.
-
-    A float limit is compared as the decimal number that the schema spells: it is stored in 32 bits, so that 0.1 would
-    otherwise be more than 0.1.
-    """
+    """Each of the limits `min` and `max` that is exceeded: its name, the limit, the value beyond it, and `<` or `>`."""
     for end, value, sign in (("min", low, "<"), ("max", high, ">")):
-        limit = getattr(limits, end)
-        limit = float(str(np.float32(limit))) if isinstance(limit, float) else limit
+        limit = exact_limit(limits, end)
         if limits.HasField(end) and (value < limit if sign == "<" else value > limit):
             yield end, limit, value, sign
 
 
-def _plain(number: float) -> str:
+def exact_limit(limits: Any, end: str) -> float:
+    """The limit `min` or `max` as the decimal number that the schema spells.
+
+    A float is stored in 32 bits, so that 0.1 would otherwise be more than 0.1.
+    """
+    limit: float = getattr(limits, end)
+    return float(str(np.float32(limit))) if isinstance(limit, float) else limit
+
+
+def plain_number(number: float) -> str:
+    """A number without the `.0` of a whole one."""
     return str(number).removesuffix(".0")
 
 
@@ -177,7 +182,7 @@ def _check_shape(
 
 
 def _presence_text(feature: schema_pb2.Feature) -> str:
-    limits = [f"{field.name}: {_plain(value)}" for field, value in feature.presence.ListFields()]
+    limits = [f"{field.name}: {plain_number(value)}" for field, value in feature.presence.ListFields()]
     return f"presence {{ {' '.join(limits)} }}"
 
 
@@ -286,7 +291,7 @@ def _check_range(
     limits = schema_pb2.IntDomain(min=0, max=1) if is_bool else getattr(feature, kind)
     has_numbers = any(len(one.buckets) for one in numbers.histograms)
     for end, limit, value, sign in _exceeded(limits, numbers.min, numbers.max) if has_numbers else ():
-        bound, found = _plain(limit), _plain(value)
+        bound, found = plain_number(limit), plain_number(value)
         fix = f"in schema.pbtxt change `{end}: {bound}` in the {kind} of feature {feature.name!r} to `{end}: {found}`"
         if is_bool:
             fix = f"in schema.pbtxt replace the bool_domain of feature {feature.name!r} by an int_domain"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -32,14 +33,18 @@ def validation_parts(validation: Validation) -> list[Markup]:
         verdict = notice(stopped, "bad") if errors else notice(passed, "warn")
     parts = [verdict]
     if validation.anomalies:
-        headers = ["", "Feature", "Split", "What", "Rows", "Share"]
-        rows = [_anomaly_row(anomaly) for anomaly in validation.anomalies]
-        parts += [Markup("<h3>Anomalies</h3>"), table(headers, rows, text_columns=4)]
+        parts += [Markup("<h3>Anomalies</h3>"), anomalies_table(validation.anomalies)]
     if validation.comparisons:
         headers = ["", "Feature", "Compared", "Measure", "Distance", "Threshold"]
         rows = [_comparison_row(comparison) for comparison in validation.comparisons]
         parts += [Markup("<h3>Drift and skew</h3>"), table(headers, rows, text_columns=4)]
     return parts
+
+
+def anomalies_table(anomalies: Iterable[Anomaly]) -> Markup:
+    """Anomalies, one a line."""
+    headers = ["", "Feature", "Split", "What", "Rows", "Share"]
+    return table(headers, [_anomaly_row(anomaly) for anomaly in anomalies], text_columns=4)
 
 
 def _anomaly_row(anomaly: Anomaly) -> list[Cell]:

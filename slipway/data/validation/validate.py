@@ -96,7 +96,7 @@ def _check_split(schema: schema_pb2.Schema, dataset: Dataset, manifest: Manifest
             for finding in check_feature(schema, feature, described[name], TRAINING):
                 yield name, finding
         elif is_required(schema, feature, TRAINING):
-            yield name, _missing_column(feature, new, dataset.num_examples)
+            yield name, missing_column(feature, new, dataset.num_examples)
     for name in new:
         written = f'name: "{name}" type: {type_name(described[name])} value_count {{ min: 1 max: 1 }}'
         yield name, Finding(
@@ -139,7 +139,8 @@ def _compare_size(schema: schema_pb2.Schema, now: Dataset, before: Dataset) -> I
             )  # fmt: skip
 
 
-def _missing_column(feature: schema_pb2.Feature, new: list[str], rows: int) -> Finding:
+def missing_column(feature: schema_pb2.Feature, new: list[str], rows: int) -> Finding:
+    """A required column is not there; one of the `new` ones may be it."""
     question = f"{renamed(feature.name, new)} ".lstrip()
     return Finding(
         "SCHEMA_MISSING_COLUMN", "Column dropped", "Column is completely missing",

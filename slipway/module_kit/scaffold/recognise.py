@@ -27,6 +27,7 @@ MOST_PASSES = 6
 _NUMBER = re.compile(r"[+-]?([0-9]+([., '][0-9]{3})*([.,][0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")  # however written
 # Reading needs a label, and none may be known yet: this column is computed, and dropped afterwards.
 _PLACEHOLDER = "slipway_placeholder"
+_SPLIT = HashSplit()
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class Table:
     recognised: tuple[str, ...]
 
 
-def read_table(source: Source, folder: Path) -> Table:
+def read_table(source: Source, folder: Path, split: HashSplit = _SPLIT) -> Table:
     """Reads data as a run does, into `folder`, again with what was recognised until there is nothing more.
+
+    `split` says how many rows of each split there are among those that are described.
 
     Raises:
         DataError: it cannot be read.
@@ -48,7 +51,7 @@ def read_table(source: Source, folder: Path) -> Table:
     for _ in range(MOST_PASSES):
         found: dict[str, Any] = {}
         try:
-            statistics = _describe(source, folder, ingestion)
+            statistics = _describe(source, folder, ingestion, split)
             found = _marks(statistics, folder, ingestion) or _numbers(statistics, source, ingestion)
         except UnusableColumnsError as error:
             found = {"ignore": [*ingestion.ignore, *error.columns]}
@@ -66,9 +69,11 @@ def read_table(source: Source, folder: Path) -> Table:
     return Table(statistics, ingestion, tuple(said))
 
 
-def _describe(source: Source, folder: Path, ingestion: Ingestion) -> statistics_pb2.DatasetFeatureStatisticsList:
+def _describe(
+    source: Source, folder: Path, ingestion: Ingestion, split: HashSplit
+) -> statistics_pb2.DatasetFeatureStatisticsList:
     label = Label(column=_PLACEHOLDER, expression="1")
-    config = IngestConfig(task="regression", label=label, split=HashSplit(), ingestion=ingestion)
+    config = IngestConfig(task="regression", label=label, split=split, ingestion=ingestion)
     ingest_source(source, config, None, str(folder))
     statistics = compute_statistics(folder)
     for dataset in statistics.datasets:

@@ -287,7 +287,11 @@ class ModelStore(ABC):
         content = self._get(name)
         if content is None:
             raise StoreError(f"{self.uri}: {name} is missing, so the origin of version {number} is unknown")
-        return self._version(parse_json(content, Manifest, storage.join(self.uri, name), RESTORE))
+        where = storage.join(self.uri, name)
+        manifest = parse_json(content, Manifest, where, RESTORE)
+        if (manifest.model, manifest.version) != (model, number):
+            raise _moved(where, f"version {manifest.version} of {manifest.model}")
+        return self._version(manifest)
 
     def _version(self, manifest: Manifest) -> Version:
         uri = storage.join(self.uri, manifest.model, str(manifest.version))
@@ -312,8 +316,13 @@ class ModelStore(ABC):
         return self._parse_state(model, self._get(f"{model}/{STATE}"))
 
     def _parse_state(self, model: str, content: bytes | None) -> State:
+        if content is None:
+            return State(model=model)
         where = storage.join(self.uri, model, STATE)
-        return State(model=model) if content is None else parse_json(content, State, where, RESTORE)
+        state = parse_json(content, State, where, RESTORE)
+        if state.model != model:
+            raise _moved(where, f"model {state.model}")
+        return state
 
     def _adopt(self, state: State, stored: Sequence[int] | None = None) -> State:
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
@@ -388,6 +397,14 @@ def refuse_damaged(version: Version, problems: list[str]) -> None:
             f"version {version.number} of {version.model} is not what was pushed: {'; '.join(problems[:5])}. "
             "Nothing was changed; name another version, or push the model again"
         )
+
+
+def _moved(where: str, owner: str) -> StoreError:
+    """Else whoever names the one would change the other."""
+    return StoreError(
+        f"{where} is that of {owner}: a model's folder was copied or renamed. Move it back, or away and push the model "
+        "under its new name"
+    )
 
 
 def _event(manifest: Manifest, action: Action, when: float, who: str, says: str, why: str) -> Event:

@@ -27,8 +27,14 @@ def run(home: Path) -> None:
     labels, scores, shops = binary()
     named = np.where(shops == "a", HOSTILE, shops).astype(object)
     hostile = HOSTILE.replace("\x00", "")
-    rows = {hostile: [1.0, 2.0, 9.0], "kind": [hostile, "a", "b" * 10_000]}
-    add_run(home, RUN, rows, {"kind": ["a", "a", "c"]}, judged=measure("binary", labels, scores, named))
+    rows = {hostile: [1.0, 2.0, 9.0], "kind": [hostile, "b" * 10_000, "b" * 10_000], "km": [17_031_262_500.0] * 3}
+    add_run(
+        home,
+        RUN,
+        rows,
+        {"kind": ["a", "a", "c"], "km": [17_031_262_499.0] * 3},
+        judged=measure("binary", labels, scores, named),
+    )
 
 
 async def shown(page: Page) -> list[str]:
@@ -90,6 +96,9 @@ def test_pages_are_accessible_and_hold_what_is_hostile(site: Site, width: int, d
                 page = await browser.open(str(client.make_url("/")).rstrip("/") + path, width=width, dark=dark)
                 assert (path, await page.violations(), page.errors) == (path, [], [])
                 assert (path, await page.overflows()) == (path, False)
+                where = "[...document.querySelectorAll('.told')]"
+                assert not await page.run(f"{where}.some(one => one.scrollWidth > one.clientWidth)")
+                assert not await page.run(f"{where}.some(one => one.textContent.length > 120)")
                 first = await page.run("document.querySelector('main .tiles dd')?.getBoundingClientRect().top ?? 0")
                 assert first < 300  # the number that matters comes first
 

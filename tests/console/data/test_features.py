@@ -118,11 +118,11 @@ def test_features_are_sorted_searched_and_filtered(tmp_path: Path, state: Locati
     assert look(state, "train", type="binary") == []
 
 
-def test_a_run_stands_beside_the_requests_of_a_window(tmp_path: Path, state: Locations) -> None:
+def watch(home: Path, train: dict[str, object], asked: dict[str, object]) -> None:
+    """A run's training rows, and a window of requests to its version."""
     import pyarrow as pa
 
-    train, asked = rows(6000), rows(2000, shift=1.0, seed=2)
-    add_run(tmp_path, RUN, train)
+    add_run(home, RUN, train)
     columns = []
     for name in train:
         values, now = (pa.array(one[name]) for one in (train, asked))
@@ -134,7 +134,20 @@ def test_a_run_stands_beside_the_requests_of_a_window(tmp_path: Path, state: Loc
             )
         )
     window = WindowResult(model="taxi", version=1, start=START, end=START, requests=2000, columns=columns)
-    write_result(window, str(tmp_path / "monitoring" / "taxi" / START))
+    write_result(window, str(home / "monitoring" / "taxi" / START))
+
+
+def test_values_of_a_window_that_training_never_had_are_told(tmp_path: Path, state: Locations) -> None:
+    watch(tmp_path, {"month": [1, 2, 3, 4] * 500}, {"month": [12] * 1500 + [4] * 500})
+    found = find_facets(state, View(f"run/{RUN}/train", f"window/taxi/{START}"))
+    [told] = [one for one in tell_differences(found) if "75 %" in one]
+    assert "month" in told
+    assert "not trained on" in told
+
+
+def test_a_run_stands_beside_the_requests_of_a_window(tmp_path: Path, state: Locations) -> None:
+    train, asked = rows(6000), rows(2000, shift=1.0, seed=2)
+    watch(tmp_path, train, asked)
     found = find_facets(state, View(f"run/{RUN}/train", f"window/taxi/{START}"))
     assert {name for name, one in found.differences.items() if one.has_moved} == {"fare", "kind"}
     asked_set = found.datasets[f"taxi asked {START}"]

@@ -20,6 +20,7 @@ from delivery.environment import Environment, open_environment
 from settings.load import PROJECT
 from slipway.errors import StoreError
 from slipway.runs.process import is_alive
+from slipway.runs.store import load_run
 from slipway.stores import storage
 from tests.console.models.shelf import HOSTILE, described, push_versions
 from tests.fakes.kubeflow import FakeKubeflow
@@ -74,6 +75,16 @@ def test_a_job_is_started_once_and_tells_its_end_in_words(environment: Environme
     assert (view.state, view.job.why) == ("failed", "newer data")
     assert "there is no module 'unknown'" in view.said
     assert [one.name for one in jobs.list_jobs(environment, "unknown")] == [name]
+
+
+def test_a_trainings_run_says_who_asked_and_why(home: Path) -> None:
+    """The data are not there, so that it ends at its first step."""
+    push_versions(home, 1)
+    environment = open_environment()
+    name = jobs.start(environment, planned(environment, "retrain"), "newer data", ONCE, data=str(home / "no.csv"))
+    run = load_run(environment.local.runs, ended(environment, name).run)
+    assert run.summary.lineage.started_by == view_of(environment, name).job.by
+    assert run.notes.note == "newer data"
 
 
 def test_another_job_of_the_model_waits_for_its_end(environment: Environment) -> None:

@@ -56,6 +56,8 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> list[RunEntry]:
         (Wanted(q="below 0.93"), ["taxi-2"]),
         (Wanted(q="auc > 0.9 and verdict = pushed"), ["taxi-1"]),
         (Wanted(q="tags.team = blue"), ["taxi-1"]),
+        (Wanted(q="ADA loan"), ["loan-3"]),
+        (Wanted(q="started_by = ada@lab and module = loan"), ["loan-3"]),
         (Wanted(sort="name"), ["loan-3", "taxi-1", "taxi-2", "taxi-4"]),
         (Wanted(sort="auc"), ["taxi-2", "taxi-1", "taxi-4", "loan-3"]),
         (Wanted(sort="longest", outcome="pushed"), ["taxi-1"]),
@@ -63,6 +65,12 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> list[RunEntry]:
 )
 def test_runs_are_chosen_and_sorted(entries: list[RunEntry], wanted: Wanted, found: list[str]) -> None:
     assert names(choose(entries, wanted)) == found
+
+
+def test_a_run_says_who_started_it(home: Path, site: Site) -> None:
+    write_run(home, "taxi-1", "pushed")
+    assert "by ada@lab" in get(site, "/runs").text
+    assert "ada@lab" in get(site, "/runs/taxi-1").text
 
 
 @pytest.mark.parametrize(("q", "said"), [("acu > 1", "auc"), ("auc >", "VALUE"), ("module > 3", "numbers")])

@@ -67,7 +67,7 @@ def joining(column: str = "trips", event_time: str = "day", **more: Any) -> dict
 )
 def test_check_data_names_each_column_that_is_not_there(table: str, keys: dict[str, Any], facts: list[str]) -> None:
     with pytest.raises(ModuleError) as raised:
-        check_data(config(**keys), table)
+        check_data(config(**keys), table, "")
     assert [fact for fact in facts if fact not in str(raised.value)] == []
 
 
@@ -81,7 +81,7 @@ def test_check_data_names_each_column_that_is_not_there(table: str, keys: dict[s
     ],
 )
 def test_check_data_that_fits_passes(table: str, keys: dict[str, Any]) -> None:
-    check_data(config(**keys), table)
+    check_data(config(**keys), table, "")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".avro"])
@@ -95,15 +95,15 @@ def test_check_data_fetches_headers_of_remote_files(
     content = path.read_bytes()
     storage_server.put(f"data/day=1/rows{suffix}", gzip.compress(content) if suffix.endswith(".gz") else content)
     uri = storage_server.uri("data/")
-    check_data(config(slices=[["colour"], ["day"]]), uri)
+    check_data(config(slices=[["colour"], ["day"]]), uri, "")
     with pytest.raises(ModuleError, match=r"'color'.*did you mean colour\?.*colour, size, y, day"):
-        check_data(config(slices=[["color"]]), uri)
+        check_data(config(slices=[["color"]]), uri, "")
 
 
 def test_check_data_of_many_remote_files_is_left_to_the_steps(storage_server: StorageServer) -> None:
     for number in range(MOST_REMOTE_HEADERS + 1):
         storage_server.put(f"data/{number}.csv", b"a,y\n1,2\n")
-    check_data(config(slices=[["color"]]), storage_server.uri("data/"))
+    check_data(config(slices=[["color"]]), storage_server.uri("data/"), "")
 
 
 UNREADABLE = [
@@ -119,14 +119,14 @@ UNREADABLE = [
 def test_check_data_whose_header_cannot_be_read_here_is_left_to_the_steps(tmp_path: Path, uri: str) -> None:
     (tmp_path / "rows.tfrecord").touch()
     (tmp_path / "empty.csv").touch()
-    check_data(config(slices=[["color"]]), uri if "://" in uri else str(tmp_path / uri))
+    check_data(config(slices=[["color"]]), uri if "://" in uri else str(tmp_path / uri), "")
 
 
 def test_check_data_takes_the_columns_of_folders_and_of_all_files(tmp_path: Path) -> None:
     for day, header in (("1", "a,y"), ("2", "b,y")):
         (tmp_path / f"data/day={day}").mkdir(parents=True)
         (tmp_path / f"data/day={day}/rows.csv").write_text(f"{header}\n1,2\n")
-    check_data(config(slices=[["day"], ["a"], ["b"]]), str(tmp_path / "data"))
+    check_data(config(slices=[["day"], ["a"], ["b"]]), str(tmp_path / "data"), "")
 
 
 @pytest.mark.parametrize("key", ["slices", "thresholds"])

@@ -73,7 +73,7 @@ def counted(window: dict[str, pa.Array], cells: Mapping[str, Cells], slices: Seq
     return found
 
 
-@pytest.mark.parametrize("rows", [200, 1_000])
+@pytest.mark.parametrize("rows", [200, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_stable_windows_give_no_alarm(rows: int) -> None:
     """All that a window is compared by: columns and answers, slices, training and the window before."""
     rng, windows, false = np.random.default_rng(rows), 200, 0

@@ -65,7 +65,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(
 ) -> None:
     keep_training(watched)
     monkeypatch.setitem(sys.modules, "evidently", None)
-    with pytest.raises(ConfigError, match=r"pip install 'slipway\[evidently\]'"):
+    with pytest.raises(ConfigError, match=r"pip install --editable '\.\[evidently\]'"):
         slipway("monitor", "evidently", MODEL, "--log", watched.log)
 
 

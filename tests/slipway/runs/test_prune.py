@@ -106,6 +106,22 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "a home")
 
 
+def test_prune_keeps_what_a_kept_run_was_given(home: Home) -> None:
+    """By which it can be repeated."""
+    (home.folder / "arguments").mkdir(parents=True)
+    for number in (1, 2):
+        home.run(f"taxi-{number}", "refused", STARTED + number * DAY)
+        given = home.folder / "arguments" / f"{number:064}.json"
+        steps = home.folder / "runs" / f"taxi-{number}" / "steps.json"
+        given.write_text("{}")
+        os.utime(given, (STARTED, STARTED))
+        recorded = StepsFile.model_validate_json(steps.read_text())
+        recorded.lineage = recorded.lineage.model_copy(update={"arguments_uri": str(given)})
+        steps.write_text(recorded.model_dump_json())
+    home.prune(keep=1)
+    assert [path.name for path in (home.folder / "arguments").iterdir()] == [f"{2:064}.json"]
+
+
 def test_prune_removes_a_run_with_its_artifacts_and_cache_entries(home: Home) -> None:
     home.run("taxi-1", "refused", STARTED)
     home.run("taxi-2", "refused", STARTED + DAY)

@@ -13,6 +13,7 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.stores import storage
+from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.storage_server import StorageServer
 
 
@@ -161,3 +162,20 @@ def test_file_uri_is_a_local_path(tmp_path: Path) -> None:
     storage.write_text((tmp_path / "with space").as_uri(), "x")
     assert (tmp_path / "with space").read_text() == "x"
     assert sys.modules.get("slipway.stores.storage") is storage
+
+
+def test_write_new_replaces_nothing(tmp_path: Path, fault_proxy: FaultProxy) -> None:
+    for uri in (str(tmp_path / "a" / "name.json"), fault_proxy.uri("a/name.json")):
+        assert storage.write_new(uri, b"first")
+        assert not storage.write_new(uri, b"second")
+        assert storage.write_new(uri, b"first")  # it is there, as after a lost answer
+        assert storage.read_bytes(uri) == b"first"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["name.json"]
+
+
+def test_delete_file_leaves_its_neighbours(root: str) -> None:
+    for name in ("a/b", "a/bc"):
+        storage.write_text(storage.join(root, name), "x")
+    storage.delete_file(storage.join(root, "a", "b"))
+    storage.delete_file(storage.join(root, "a", "b"))
+    assert [file.name for file in storage.list_files(root)] == ["a/bc"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slipway.data.examples.resolve import joins_of, resolve
+from slipway.data.examples.joins import joins_of
 from slipway.data.examples.source import Source
+from slipway.data.snapshots.resolve import resolve
 from slipway.module_api import ModuleConfig
 from tests.slipway.data.examples.ingesting import HASH, Ingested, ingest
 
@@ -33,7 +34,7 @@ def joined(
         "split": split or HASH, "features": views or [{"view": VIEW, "columns": ["trips"]}],
         "ingestion": {"event_time": "at", **ingestion},
     })  # fmt: skip
-    return resolve(str(project / data), 1, joins_of(config, project))
+    return resolve(str(project / data), 1, "", joins_of(config, project))
 
 
 def ingest_joined(project: Path, data: str, *views: dict[str, Any], **ingestion: Any) -> Ingested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,12 +24,13 @@ class Client:
     """What of `google.cloud.bigquery.Client` is used; a table's version is what the test says."""
 
     def __init__(self, **versions: tuple[int, int]) -> None:
-        self.versions = versions
+        self.versions, self.kind = versions, "TABLE"
         self.queries: list[str] = []
 
     def get_table(self, name: str) -> Any:
         day, rows = self.versions[name.rpartition(".")[2]]
-        return SimpleNamespace(modified=dt.datetime(2026, 1, day, tzinfo=dt.UTC), num_rows=rows)
+        modified = dt.datetime(2026, 1, day, tzinfo=dt.UTC)
+        return SimpleNamespace(modified=modified, num_rows=rows, table_type=self.kind)
 
     def query(self, sql: str, job_config: Any) -> Any:
         assert job_config.dry_run
@@ -115,6 +117,92 @@ def test_read_batches_asks_in_utc(monkeypatch: pytest.MonkeyPatch, what: dict[st
     for query in queries:
         settings = query.get("configuration", {}).get("query", query)
         assert settings["connectionProperties"] == [{"key": "time_zone", "value": "UTC"}]
+
+
+def _asked(source: Source, client: Client, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The SQL that reads a source, as it reaches BigQuery."""
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr("pydata_google_auth.default", lambda *_, **__: (credentials, "p"))
+    with BigQuery() as server:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+        with pytest.raises(BadRequest, match="enough"):
+            read_batches(source, client)
+    [query] = [json.loads(one.body) for one in server.requests if one.method == "POST"]
+    settings = query.get("configuration", {}).get("query", query)
+    return " ".join(str(settings["query"]).split())
+
+
+def _at(sql: str) -> dt.datetime:
+    """The moment of FOR SYSTEM_TIME AS OF in it."""
+    [moment] = re.findall(r"FOR SYSTEM_TIME AS OF (?:TIMESTAMP ?|CAST\()'([^']+)'", sql)
+    return dt.datetime.fromisoformat(moment)
+
+
+class Changed(Client):
+    """A table that was changed so long ago."""
+
+    def __init__(self, ago: dt.timedelta) -> None:
+        super().__init__(trips=(1, 10))
+        self.modified = dt.datetime.now(dt.UTC) - ago
+
+    def get_table(self, name: str) -> Any:
+        return SimpleNamespace(modified=self.modified, num_rows=10, table_type=self.kind)
+
+
+HOURS = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize("query", [False, True])
+def test_rows_of_bigquery_are_those_of_the_moment_that_was_resolved(
+    query: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the table changed in between, as before a run is repeated."""
+    uri = "bq://p.d.trips"
+    if query:
+        uri = str(tmp_path / "trips.sql")
+        Path(uri).write_text("SELECT fare FROM `p.d.trips` FOR SYSTEM_TIME AS OF @as_of WHERE fare > 1;")
+    client = Changed(5 * HOURS)
+    source = locate_in_bigquery(uri, client)
+    assert source.as_of == client.modified + dt.timedelta(milliseconds=1)
+    sql = _asked(source, Changed(HOURS), monkeypatch)
+    assert _at(sql) == source.as_of
+    assert ("fare" in sql) == query
+    unchanged = _asked(source, client, monkeypatch)
+    assert source.as_of <= _at(unchanged) < dt.datetime.now(dt.UTC)
+
+
+def test_source_of_a_table_is_the_same_while_nothing_changes() -> None:
+    client = Changed(5 * HOURS)
+    assert locate_in_bigquery("bq://p.d.trips", client) == locate_in_bigquery("bq://p.d.trips", client)
+
+
+def test_table_that_did_not_change_for_long_is_read_as_of_a_moment_that_bigquery_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Changed(24 * 30 * HOURS)
+    source = locate_in_bigquery("bq://p.d.trips", client)
+    assert dt.datetime.now(dt.UTC) - _at(_asked(source, client, monkeypatch)) < HOURS
+
+
+def test_rows_that_are_older_than_the_history_are_refused_with_the_way_out() -> None:
+    source = locate_in_bigquery("bq://p.d.trips", Changed(24 * 8 * HOURS))
+    with pytest.raises(DataError, match=r"are gone.*7 days.*slipway data snapshot URI"):
+        read_batches(source, Changed(HOURS))
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "EXTERNAL", "MATERIALIZED_VIEW"])
+def test_what_has_no_history_is_read_as_it_is(kind: str) -> None:
+    client = Client(trips=(1, 10))
+    client.kind = kind
+    assert locate_in_bigquery("bq://p.d.trips", client).as_of is None
+
+
+def test_query_without_a_moment_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "trips.sql"
+    path.write_text("SELECT 1 FROM `p.d.trips`")
+    client = Client(trips=(1, 10))
+    assert locate_in_bigquery(str(path), client).as_of is None
+    assert client.queries == ["SELECT 1 FROM `p.d.trips`"]
 
 
 def test_ingest_rows_of_bigquery_become_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

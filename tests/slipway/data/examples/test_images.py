@@ -18,7 +18,7 @@ from PIL import Image
 
 from slipway.data.examples.source import locate
 from slipway.data.images import shapes_in
-from slipway.errors import DataError
+from slipway.errors import ConfigError, DataError
 from tests.slipway.data.examples.ingesting import Ingested, ingest
 
 SCHEMA = """feature { name: "image" type: INT shape { dim { size: 4 } dim { size: 3 } dim { size: 1 } } }
@@ -127,14 +127,22 @@ def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
         read(path, tmp_path / "examples")
 
 
-def test_images_without_labels_and_labels_without_images_are_named(tmp_path: Path) -> None:
+def test_labels_without_images_are_named(tmp_path: Path) -> None:
     path = write_idx(tmp_path / "data", idx(PIXELS), idx(LABELS))
-    labels = path.with_name("train-labels-idx1-ubyte.gz")
     with pytest.raises(DataError, match="name the idx file of the images"):
-        locate(str(labels), 1)
-    labels.unlink()
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz"):
-        locate(str(path), 1)
+        locate(str(path.with_name("train-labels-idx1-ubyte.gz")), 1)
+
+
+def test_images_without_labels_have_no_label_to_train_by(tmp_path: Path) -> None:
+    """A batch needs none."""
+    path = write_idx(tmp_path / "data", idx(PIXELS), idx(LABELS))
+    path.with_name("train-labels-idx1-ubyte.gz").unlink()
+    assert len(locate(str(path), 1).files) == 1
+    with pytest.raises((DataError, ConfigError), match=r"'label'.*its columns are: image"):
+        read(path, tmp_path / "examples")
+    other = write_idx(tmp_path / "other", idx(PIXELS), idx(LABELS))
+    with pytest.raises(DataError, match=r"data/train-images-idx3-ubyte\.gz: its labels are not beside it"):
+        read(f"{path},{other}", tmp_path / "examples")
 
 
 def test_files_of_images_of_two_sizes_do_not_fit_together(tmp_path: Path) -> None:

@@ -325,3 +325,10 @@ def test_schema_decides_the_type_of_a_joined_column(project: Path, kind: str, va
     (project / "rows.csv").write_text(f"{HEADER}0,0,a,2024-01-05\n1,1,c,2024-01-05\n")
     schema = f'feature {{ name: "trips" type: {kind} }}'
     assert ingest(joined(project, "rows.csv"), project / "examples", schema=schema).column("trips") == values
+
+
+def test_pointer_of_dvc_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    write_view(tmp_path, data="facts.csv.dvc@v1")
+    (tmp_path / "rows.csv").write_text("id,y,driver,at\n1,0,a,2024-01-01T00:00:00Z\n")
+    with pytest.raises(DataError, match=r"driver/daily\.sql: .*facts\.csv\.dvc@v1.*data: snapshot:NAME"):
+        joined(tmp_path, "rows.csv")

@@ -16,7 +16,8 @@ from slipway.data.statistics.compute import compute_statistics
 from tests.example_artifacts import write_examples
 
 SMALL = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-NUMBERS = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-5, 5) | st.integers(-3, 3).map(float))
+TENTHS = st.integers(-30, 30).map(lambda tenths: tenths / 10)  # often where a histogram has an edge
+NUMBERS = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-5, 5) | TENTHS)
 
 
 def describe(folder: Path, first: Any, second: Any) -> list[statistics_pb2.NumericStatistics]:
@@ -40,6 +41,21 @@ def test_least_apart_is_never_more_than_the_rows_are(tmp_path: Path, first: np.n
         assert true[less] <= found.shares[less] + 1e-9
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([-3.0, *[-2.7] * 20, -2.5], [-3.0, *[-2.7] * 20, -1.0]),  # -2.7 is an edge of the first
+        ([-5.0, -1e-71, 5.0], [-5.0, -1e-85, 5.0]),  # nearer to an edge of both than a position on the way tells
+    ],
+)
+def test_what_lies_at_an_edge_is_counted_on_its_side(tmp_path: Path, first: list[float], second: list[float]) -> None:
+    sides = describe(tmp_path, first, second)
+    for values, stats in zip((first, second), sides, strict=True):
+        buckets = stats.histograms[0].buckets
+        reached = np.cumsum([bucket.sample_count for bucket in buckets])[:-1]
+        assert [sum(value < bucket.high_value for value in values) for bucket in buckets[:-1]] == list(reached)
+
+
 def test_an_outlier_is_no_difference_although_the_histograms_have_other_edges(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     first, second = random.lognormal(size=4000), random.lognormal(size=4000)
@@ -58,6 +74,18 @@ def test_a_shift_is_found_and_placed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("first", "second", "distance"), [([1.0] * 9, [2.0] * 9, 1.0), ([1.0] * 9, [1.0] * 9, 0.0)])
 def test_constants_are_apart_or_alike(tmp_path: Path, first: Any, second: Any, distance: float) -> None:
     assert least_apart(*describe(tmp_path, first, second)).distance == distance
+
+
+@pytest.mark.parametrize(("undefined", "distance"), [(0, 0.9), (10, 0.4), (1000, 0.0)])
+def test_values_of_a_window_without_a_bucket_may_lie_anywhere(undefined: int, distance: float) -> None:
+    """Training had 1 and seldom 5; the window had 5, and values that training never had."""
+    trained, window = (statistics_pb2.NumericStatistics(min=low, max=high) for low, high in ((1, 5), (math.nan,) * 2))
+    trained.histograms.add().buckets.add(low_value=1, high_value=3, sample_count=90)
+    trained.histograms[0].buckets.add(low_value=3, high_value=5, sample_count=10)
+    histogram = window.histograms.add(num_undefined=undefined)
+    for value, times in ((1, 0), (5, 10)):
+        histogram.buckets.add(low_value=value, high_value=value + 1, sample_count=times)
+    assert least_apart(trained, window).distance == pytest.approx(distance)
 
 
 def test_without_values_there_is_no_difference(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_write_module_builds_a_model_where_all_columns_of_a_kind_are_ignored(
 ) -> None:
     import keras
     import tensorflow as tf
+    from tensorflow_transform.graph_context import TFGraphContext
 
     plan = replace(
         PLAN,
@@ -208,7 +209,9 @@ def test_write_module_builds_a_model_where_all_columns_of_a_kind_are_ignored(
     types = {"age": tf.float32, "city": tf.string, "said": tf.string}
     inputs = {name: tf.SparseTensorSpec([None, None], kind) for name, kind in types.items() if name not in ignored}
     traced = tf.function(load_function(uri, "preprocessing", "preprocessing_fn"), input_signature=[inputs])
-    outputs = traced.get_concrete_function().structured_outputs
+    # Once a context was left in this thread, TFT's analyzers no longer trace without one.
+    with TFGraphContext(module_to_export=tf.Module()):
+        outputs = traced.get_concrete_function().structured_outputs
     features = {name: (value.shape[1:], value.dtype.name) for name, value in outputs.items()}
     assert sorted(features) == learned
     build_model = load_function(uri, "model", "build_model")

@@ -1,3 +1,4 @@
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +209,22 @@ def test_version_with_a_broken_manifest_names_the_file(store: LocalModelStore, n
     manifest.write_text("{")
     with pytest.raises(StoreError, match=rf"{number}\.json is damaged"):
         store.production("taxi")
+
+
+@pytest.mark.parametrize("left_out", ["", ".state.json"])
+def test_folder_of_a_model_that_was_copied_changes_neither(
+    store: LocalModelStore, new_model: NewModel, tmp_path: Path, left_out: str
+) -> None:
+    """By its records it is the other model: a version of it would be that one's."""
+    number = store.push(new_model(1), provenance()).version.number
+    shutil.copytree(
+        tmp_path / "store" / "taxi", tmp_path / "store" / "cab", ignore=shutil.ignore_patterns(left_out or "-")
+    )
+    with pytest.raises(StoreError, match=r"is that of .* copied or renamed"):
+        store.version("cab", number)
+    with pytest.raises(StoreError, match=r"is that of .* copied or renamed"):
+        store.quarantine("cab", number)
+    assert store.stage("taxi", number) == "candidate"
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])

@@ -1,43 +1,14 @@
-"""Resolves what a run reads: its data, and that of the shared features that are joined to them."""
+"""What a module joins: the shared features that module.yaml names, as the steps get them."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from slipway.data.examples.bigquery import is_bigquery, locate_in_bigquery
-from slipway.data.examples.bigquery_join import view_query
-from slipway.data.examples.source import Join, JoinedSource, Source, digest_of, locate, parts_of
+from slipway.data.examples.source import Join, parts_of
 from slipway.data.feature_views import View, read_view
 from slipway.errors import ConfigError
 from slipway.module_api import JoinedView, ModuleConfig
 from slipway.module_api.features import seconds_of
-
-ALL_SPANS = sys.maxsize
-
-
-def resolve(data_uri: str, window: int, joins: Sequence[Join] = ()) -> Source:
-    """The source behind a data URI; with features its digest follows their SQL and data, too.
-
-    Raises:
-        DataError: nothing is there, or it is not of one known format.
-    """
-    source = locate_in_bigquery(data_uri) if is_bigquery(data_uri) else locate(data_uri, window)
-    if not joins:
-        return source
-    joined = [resolve_join(join) for join in joins]
-    digests = [part for one in joined for part in (one.join.model_dump_json(exclude={"data"}), one.source.digest)]
-    return source.model_copy(update={"features": joined, "digest": digest_of(source.digest, *digests)})
-
-
-def resolve_join(join: Join) -> JoinedSource:
-    """A view with its data; of these all spans are read."""
-    given_by = f"data in features/{join.view}.sql"
-    if is_bigquery(join.data):
-        source = locate_in_bigquery(given_by, query=view_query(join))
-        return JoinedSource(join=join.model_copy(update={"sql": "SELECT * FROM data"}), source=source)
-    return JoinedSource(join=join, source=locate(join.data, ALL_SPANS, given_by))
 
 
 def joins_of(config: ModuleConfig, project: Path) -> list[Join]:

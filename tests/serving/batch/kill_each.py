@@ -1,0 +1,66 @@
+"""Runs a job that is killed right after each new file that it writes, again and again until it ends.
+
+As a program, for it forks before TensorFlow is loaded: `python -m tests.serving.batch.kill_each HOME DATA TO`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from serving.batch import units
+from slipway.remote.google import GoogleObjects
+from slipway.stores import storage
+from tests.batch_jobs import Batch
+
+
+def killed_at_a_new_file(work: Callable[[], object]) -> bool:
+    """Does the work in a child that dies by SIGKILL after its first new file; returns whether it died."""
+    child = os.fork()
+    if child == 0:
+
+        def deadly(write: Callable[..., Any], exists: Callable[..., bool]) -> Callable[..., Any]:
+            def written(*arguments: Any, **options: Any) -> Any:
+                there = exists(*arguments)
+                answer = write(*arguments, **options)
+                if not there:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return answer
+
+            return written
+
+        objects = GoogleObjects
+        with (
+            mock.patch.object(os, "link", deadly(os.link, lambda _, target: target.exists())),
+            mock.patch.object(Path, "replace", deadly(Path.replace, lambda _, target: target.exists())),
+            mock.patch.object(objects, "put", deadly(objects.put, lambda one, name, *_: bool(one.find(name)))),
+            mock.patch.object(objects, "create", deadly(objects.create, lambda one, _, name: bool(one.find(name)))),
+        ):
+            try:
+                work()
+                os._exit(0)
+            except BaseException as error:
+                print(repr(error), flush=True)
+                os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        sys.exit(f"the job ended with {status}")
+    return status != 0
+
+
+def main() -> None:
+    """Prints the files that are there after each kill."""
+    home, data, to = sys.argv[1:]
+    units.UNIT_ROWS = 150
+    folder = to.rpartition("/")[0]
+    while killed_at_a_new_file(lambda: Batch(home).run(data, to)):
+        print("killed:", *(one.name for one in storage.list_files(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
