@@ -26,7 +26,6 @@ NOT_RUN: dict[Reason, list[str]] = {
         "gcloud container clusters get-credentials",
         'gcloud storage ls "gs://$BUCKET/runs',
         "terraform -chdir=infrastructure init",
-        "terraform -chdir=infrastructure providers lock",
         "terraform -chdir=infrastructure apply",
         "terraform -chdir=infrastructure destroy",
         "terraform -chdir=infrastructure output",

@@ -53,6 +53,25 @@ def test_tfvars_that_the_guide_writes_are_as_ci_wants_them(tmp_path: Path) -> No
     subprocess.run(["terraform", "fmt", "-check", "infrastructure"], cwd=tmp_path, check=True, capture_output=True)
 
 
+def test_lock_names_the_provider_that_the_configuration_asks_for() -> None:
+    lock = (FOLDER / ".terraform.lock.hcl").read_text()
+    versions = (FOLDER / "versions.tf").read_text()
+    assert re.findall(r'^provider "(.+)"', lock, re.MULTILINE) == ["registry.terraform.io/hashicorp/google"]
+    [asked] = re.findall(r'version = "(~> .+)"', versions)
+    assert f'constraints = "{asked}"' in lock
+    assert 'version     = "6.50.0"' in lock
+    # One checksum of a zip for each of the platforms that HashiCorp releases for: all that `init` may be run on.
+    assert len(set(re.findall(r'"zh:[0-9a-f]{64}"', lock))) == 12
+
+
+@pytest.mark.skipif(not shutil.which("terraform"), reason="no terraform here")
+def test_terraform_reads_the_lock() -> None:
+    shown = subprocess.run(
+        ["terraform", f"-chdir={FOLDER}", "version", "-json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(shown.stdout)["provider_selections"] == {"registry.terraform.io/hashicorp/google": "6.50.0"}
+
+
 def test_variables_are_described_typed_and_used() -> None:
     used = set(re.findall(r"\bvar\.(\w+)", code().split("# outputs")[0]))
     outside = "\n".join(path.read_text() for path in FILES if path.name != "variables.tf")
