@@ -14,7 +14,7 @@ from slipway.errors import ConfigError
 from tests.manifests.rendering import COMBINATIONS, OVERLAYS, rendered
 from tests.manifests.server import parse_models_config
 
-STORE = "gs://bucket/models/taxi_fares"
+STORE = "gs://bucket/models"
 PROBED = "/v1/models/taxi_fares/versions/7/metadata"
 
 
@@ -31,7 +31,7 @@ def volume() -> list[Object]:
 
 
 def seventh(objects: list[Object], track: Track = "stable", **given: Any) -> list[Object]:
-    return for_version(objects, "taxi_fares", 7, track=track, **{"model_base_path": STORE, **given})
+    return for_version(objects, "taxi_fares", 7, track=track, **{"models_path": STORE, **given})
 
 
 def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:
@@ -58,7 +58,7 @@ def test_for_version_deployment_pins_probes_and_is_labelled(overlay: list[Object
     (name,) = (name for name in of_kind(objects, "ConfigMap") if name.startswith("taxi-fares-models-v7-"))
     assert name in [volume["configMap"]["name"] for volume in template["spec"]["volumes"] if "configMap" in volume]
     pin = of_kind(objects, "ConfigMap")[name]
-    assert parse_models_config(pin["data"]["models.config"]) == ("taxi_fares", [7], STORE)
+    assert parse_models_config(pin["data"]["models.config"]) == ("taxi_fares", [7], f"{STORE}/taxi_fares")
     assert pin["immutable"] is True
     asked = [
         probe["httpGet"]["path"]
@@ -84,7 +84,7 @@ def test_for_version_canary_has_nothing_that_stable_traffic_depends_on(overlay: 
 
 def test_for_version_two_versions_differ_in_allow_listed_fields_only(overlay: list[Object]) -> None:
     one = seventh(overlay)
-    two = for_version(overlay, "taxi_fares", 8, track="stable", model_base_path=STORE)
+    two = for_version(overlay, "taxi_fares", 8, track="stable", models_path=STORE)
     changed = {
         (each["kind"], path)
         for each, other in zip(one, two, strict=True)
@@ -101,9 +101,7 @@ def test_for_version_two_versions_differ_in_allow_listed_fields_only(overlay: li
 
 
 def test_for_version_two_models_differ_in_names_and_instances_only(overlay: list[Object]) -> None:
-    one, two = (
-        for_version(overlay, model, 7, track="stable", model_base_path=STORE) for model in ("taxi_fares", "tips")
-    )
+    one, two = (for_version(overlay, model, 7, track="stable", models_path=STORE) for model in ("taxi_fares", "tips"))
     for each, other in zip(one, two, strict=True):
         for (path, value), (_, new) in zip(leaves(each), leaves(other), strict=True):
             if value != new:
@@ -133,14 +131,16 @@ def test_for_version_stable_replicas_are_the_autoscalers(overlay: list[Object]) 
 
 
 def test_for_version_models_on_the_volume_are_served(volume: list[Object]) -> None:
-    maps = of_kind(seventh(volume, model_base_path="/models/store/taxi_fares"), "ConfigMap")
+    maps = of_kind(seventh(volume, models_path="/models/store"), "ConfigMap")
     (pin,) = (each for name, each in maps.items() if name.startswith("taxi-fares-models-v7-"))
     assert parse_models_config(pin["data"]["models.config"])[2] == "/models/store/taxi_fares"
 
 
 def test_for_version_path_on_no_volume_is_refused(volume: list[Object]) -> None:
-    with pytest.raises(ConfigError, match=r"/home/me/models is on no volume of model-serving, which mounts .*/models"):
-        seventh(volume, model_base_path="/home/me/models")
+    with pytest.raises(
+        ConfigError, match=r"/models/taxi_fares is on no volume of model-serving, which mounts .*/models"
+    ):
+        seventh(volume, models_path="/home/me/models")
 
 
 def test_for_version_overlay_that_renamed_the_server_is_refused(volume: list[Object]) -> None:
@@ -150,12 +150,10 @@ def test_for_version_overlay_that_renamed_the_server_is_refused(volume: list[Obj
         seventh(volume)
 
 
-@pytest.mark.parametrize(
-    "path", ["", "models", "gs://", "gs://bucket", "s3://bucket/models", '/models/"x', "/models/../etc", "/models/a\nb"]
-)
+@pytest.mark.parametrize("path", ["models", "gs://", '/models/"x', "/models/../etc", "/models/a\nb"])
 def test_for_version_base_path_that_cannot_be_is_refused(volume: list[Object], path: str) -> None:
     with pytest.raises(ConfigError, match="gs://bucket/path or an absolute path"):
-        seventh(volume, model_base_path=path)
+        seventh(volume, models_path=path)
 
 
 def test_for_version_overlay_without_a_canary_names_the_component(volume: list[Object]) -> None:
