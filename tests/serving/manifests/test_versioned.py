@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
+import kubernetes_validate
 import pytest
 
 from serving.manifests import INSTANCE, TRACK, VERSION, Object, Track, containers, for_version, object_name
 from slipway.errors import ConfigError
 from tests.manifests.rendering import COMBINATIONS, OVERLAYS, rendered
-from tests.manifests.server import parse_models_config
+from tests.manifests.server import parse_models_config, server_problems
 
 STORE = "gs://bucket/models"
 PROBED = "/v1/models/taxi_fares/versions/7/metadata"
@@ -134,6 +135,22 @@ def test_for_version_models_on_the_volume_are_served(volume: list[Object]) -> No
     maps = of_kind(seventh(volume, models_path="/models/store"), "ConfigMap")
     (pin,) = (each for name, each in maps.items() if name.startswith("taxi-fares-models-v7-"))
     assert parse_models_config(pin["data"]["models.config"])[2] == "/models/store/taxi_fares"
+
+
+@pytest.mark.parametrize("track", ["stable", "canary"])
+@pytest.mark.parametrize("combination", ["canary-fetch-model", "canary-gcs-fetch-model"])
+@pytest.mark.parametrize("store", ["s3://bucket/models?endpoint_override=minio.minio:9000", "gs://bucket/models"])
+def test_for_version_pods_that_fetch_get_the_version_from_the_store_and_serve_it_from_their_disk(
+    combination: str, track: Track, store: str
+) -> None:
+    (folder,) = (path for path in COMBINATIONS if path.name == combination)
+    objects = seventh(rendered(folder), track, models_path=store)
+    assert list(server_problems(objects)) == []
+    (deployment,) = of_kind(objects, "Deployment").values()
+    (fetcher,) = deployment["spec"]["template"]["spec"]["initContainers"]
+    assert fetcher["args"] == ["taxi_fares", "7", "--to=/models/taxi_fares", f"--store={store}"]
+    assert fetcher["envFrom"] == [{"secretRef": {"name": "model-store", "optional": True}}]
+    kubernetes_validate.validate(deployment, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_for_version_path_on_no_volume_is_refused(volume: list[Object]) -> None:

@@ -53,7 +53,8 @@ def run_fetcher(container: Object, models: Path) -> Crash:
     """How the container's command ends, with a folder in place of its volume, when a kubelet has tried it twice."""
     [program, *arguments] = [one.replace("=/models", f"={models}") for one in container["command"] + container["args"]]
     command = [str(Path(sys.executable).with_name(program)), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ))
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=variables)
     return Crash(done.stderr.strip(), done.returncode, times=2)
 
 
