@@ -51,9 +51,8 @@ def test_submit_store_that_the_overlays_pods_cannot_read_is_refused_before_the_r
 ) -> None:
     monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(write_overlay(tmp_path / "overlay")))
     monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "s3://bucket/models")
-    result = slipway("submit", "taxi", "--target", "kubeflow")
-    assert isinstance(result.exception, ConfigError)
-    assert "TensorFlow Serving reads no s3://" in str(result.exception)
+    with pytest.raises(ConfigError, match="TensorFlow Serving reads no s3://"):
+        slipway("submit", "taxi", "--target", "kubeflow")
     assert not kubeflow.runs
 
 
