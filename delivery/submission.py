@@ -18,7 +18,7 @@ from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
 from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Locations, Platform, find_pipeline
-from serving.manifests import publish_manifests
+from serving.manifests import publish_manifests, require_readable
 from slipway.data.examples.joins import joins_of
 from slipway.data.examples.source import SNAPSHOT, parts_of
 from slipway.data.snapshots.dvc import is_pointer
@@ -263,7 +263,9 @@ def platform_of(
     if target != "local" and serving.overlay:
         with TemporaryDirectory() as scratch:
             # The overlay is named by its content, so a dry run finds the name elsewhere.
-            uri = publish_manifests(environment.overlay, home if publish else scratch)
+            overlay = environment.overlay
+            require_readable(overlay, serving.models_path or environment.remote.store)
+            uri = publish_manifests(overlay, home if publish else scratch)
         rollout = {
             "manifests_uri": storage.join(home, "manifests", uri.partition("?")[0].rpartition("/")[2]),
             # A step has no kubeconfig, so a context of one means nothing there.

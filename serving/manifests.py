@@ -26,7 +26,7 @@ Path = tuple[str, ...]
 
 INSTANCE = "app.kubernetes.io/instance"
 VERSION, TRACK = "app.kubernetes.io/version", "slipway/track"
-SERVER = "tensorflow-serving"
+SERVER, FETCHER = "tensorflow-serving", "fetch-model"  # the latter an init container, of components/fetch-model
 BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 # Placeholders in manifests/: `metadata.name` is `model-serving` there, and `taxi-serving` for the model taxi; the
@@ -34,6 +34,8 @@ BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _MODEL, _PINNED, _PROBED = "model", "model-models-v1", "/v1/models/model/versions/1/metadata"
 _UNSET = re.compile(r"sha256:0{64}|gs://BUCKET|@PROJECT")
 
+# Where the server finds what was fetched before it.
+_FETCHED = "/models"
 _LONGEST_SUFFIX = len("-serving-canary")
 _BASE_PATH = re.compile(r"(gs://[a-z0-9][a-z0-9._-]*)?(/[A-Za-z0-9._=-]+)+")
 
@@ -100,13 +102,50 @@ def read_manifests(uri: str) -> list[Object]:
     return list(yaml.load_all(content, Loader=yaml.CSafeLoader))
 
 
+def fetches(objects: list[Object]) -> bool:
+    """Whether pods fetch their version before the server starts, rather than let the server read the store."""
+    return any(each["name"] == FETCHER for each in containers(objects))
+
+
+def require_readable(objects: list[Object], models_path: str) -> None:
+    """Raises `ConfigError` for a store that the pods of an overlay cannot read, and one that they need not fetch from.
+
+    `models_path` is as in `for_version`.
+    """
+    component = "`- ../../components/fetch-model` in the components of the overlay"
+    if fetches(objects) and not storage.in_bucket(models_path):
+        raise ConfigError(
+            f"{models_path}: versions are fetched from gs:// or s3://, not from a volume; leave out {component}, or "
+            "set serving.models_path"
+        )
+    if models_path.startswith("s3://") and not fetches(objects):
+        raise ConfigError(f"{models_path}: TensorFlow Serving reads no s3://; list {component}")
+
+
+def require_room(objects: list[Object], size: int) -> None:
+    """Raises `ConfigError` if a version of so many bytes is larger than the volume to which pods fetch it.
+
+    Its pods would be evicted, one after the other.
+    """
+    from kubernetes.utils import parse_quantity
+
+    for deployment in (each for each in objects if fetches([each])):
+        [volume] = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "models"]
+        limit = volume.get("emptyDir", {}).get("sizeLimit")
+        if limit and size > parse_quantity(limit):
+            raise ConfigError(
+                f"the version has {size:,} bytes, and the volume `models` of {deployment['metadata']['name']} takes "
+                f"{limit}: raise its sizeLimit in the overlay"
+            )
+
+
 def for_version(
     objects: list[Object],
     model: str,
     version: int,
     *,
     track: Track,
-    model_base_path: str,
+    models_path: str,
     replicas: int | None = None,
 ) -> list[Object]:
     """The objects that serve one version of a model on one track; the input is not changed.
@@ -119,7 +158,7 @@ def for_version(
         model: The module's name; `_` becomes `-` in names of objects.
         version: A version in the model store.
         track: Which Deployment.
-        model_base_path: The folder of the model's versions, as the pods see it: a gs:// URI or a mounted path.
+        models_path: The model store, as the pods see it: a gs:// or s3:// URI, or a mounted path.
         replicas: Number of pods; None leaves the overlay's number, or the autoscaler's.
 
     Raises:
@@ -131,8 +170,15 @@ def for_version(
     servers = [each for each in chosen if each["metadata"].get("labels", {}).get(TRACK) == track]
     deployment = _only(servers, "Deployment", f"{TRACK}={track}, from {source}")
     pin = _only([each for each in chosen if each["metadata"]["name"] == _PINNED], "ConfigMap", f"name {_PINNED}")
-    _check_base_path(deployment, model_base_path)
-    config = _models_config(model, version, model_base_path)
+    require_readable([deployment], models_path)
+    base_path = f"{_FETCHED}/{model}"
+    if fetches([deployment]):
+        arguments = [model, str(version), f"--to={base_path}", f"--store={models_path}"]
+        next(each for each in containers([deployment]) if each["name"] == FETCHER)["args"] = arguments
+    else:
+        base_path = storage.join(models_path.partition("?")[0], model)
+    _check_base_path(deployment, base_path)
+    config = _models_config(model, version, base_path)
     pin["data"] = {"models.config": config}
     for each, labels in ((pin, _LABELS), (deployment, _LABELS), (deployment, ("spec", "template", *_LABELS))):
         _set(each, (*labels, VERSION), str(version))

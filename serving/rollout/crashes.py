@@ -41,7 +41,7 @@ class Ends:
         """
         for pod, container in [(each, container) for each in pods for container in containers(each)]:
             count, is_server = self._since(pod, container), container["name"] == SERVER
-            if not count or (had_served and not is_server):
+            if not count or (had_served and not is_server) or _is_completed(container):
                 continue
             ends = self._note(cluster, pod, container)
             waits = container.get("state", {}).get("waiting", {}).get("reason") == _BACKS_OFF
@@ -69,7 +69,8 @@ class Ends:
         seen, count = self._seen.setdefault(_key(pod, container), {}), _count(container)
         now, before = (container.get(key, {}).get("terminated") for key in ("state", "lastState"))
         if count not in seen and (its := now or before):
-            log = cluster.log(pod["metadata"]["name"], container["name"], previous=not now)
+            name = pod["metadata"]["name"]  # a fetching container's error is in its status, whatever its node is at
+            log = its.get("message", "").strip() or cluster.log(name, container["name"], previous=not now)
             seen[count] = _End(how_ended(its), bool(its.get("exitCode")), cause_of_end(its, log), log)
         return list(seen.values())
 
@@ -94,6 +95,11 @@ def _count(container: Object) -> int:
     state = container.get("state", {})
     is_over = "terminated" in state or ("waiting" in state and "terminated" in container.get("lastState", {}))
     return int(container.get("restartCount", 0)) + is_over
+
+
+def _is_completed(container: Object) -> bool:
+    """Whether it is an init container that has done its work."""
+    return bool(container.get("state", {}).get("terminated", {}).get("exitCode") == 0)
 
 
 def _cause(ends: list[_End]) -> Cause:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from serving.manifests import Object
+from serving.manifests import Object, require_room
 from serving.rollout.cluster import Cluster
 from serving.rollout.lease import Phase, RolloutLease, RolloutState, has_expired, lease_name, read_state
 from serving.rollout.overlays import Overlays, differences
@@ -203,7 +203,10 @@ class Rollout:
         return self.by in (state.who, state.says)
 
     def _workload(self, models_path: str) -> Workload:
-        return Workload(self.cluster, self.model, models_path, self.force, self.say, self.pause, check=lambda: None)
+        return Workload(
+            self.cluster, self.model, models_path, self.policy.ready_seconds, self.force, self.say, self.pause,
+            check=lambda: None,
+        )  # fmt: skip
 
     def _models_path(self) -> str:
         path = self.policy.models_path
@@ -211,7 +214,8 @@ class Rollout:
             version = self.store.production(self.model)
             if version is None:
                 raise StoreError(f"there is no version of {self.model} in the store that may serve; push one")
-            path = version.uri.partition("?")[0].removesuffix(f"/{self.model}/{version.number}")
+            path, question, query = version.uri.partition("?")
+            path = f"{path.removesuffix(f'/{self.model}/{version.number}')}{question}{query}"
         return path.rstrip("/")
 
     def _state(self) -> RolloutState | None:
@@ -259,6 +263,7 @@ class Rollout:
                 self._refuse_own(number)
         workload.require_unpaused()
         workload.require_appliable(number, overlay)
+        require_room(overlay.objects, sum(file.size for file in self.store.version(self.model, number).manifest.files))
         self._say_differences(workload)
         its = {"version": number, "previous": stable, "overlay": overlay.digest}
         begun = self._new_state(steps, last, phase="canary", reasons=[why] if why else [], **its)

@@ -11,10 +11,10 @@ class RolloutPolicy(BaseModel):
     """Size of the canary, the criteria for its promotion, and time limits.
 
     Attributes:
-        models_path: The model store as serving pods see it: gs://…, or where a volume is mounted. The store's own
-            address if empty.
+        models_path: The model store as serving pods see it: gs://…, s3://… with an address inside the cluster
+            (`?endpoint_override=…`), or where a volume is mounted. The store's own address if empty.
         canary_replicas: Pods of the canary.
-        ready_seconds: How long pods may take to become ready, the download of the model included.
+        ready_seconds: How long pods may take to become ready, their fetching and loading of the model included.
         window_seconds: Shortest period over which canary and stable are compared.
         traffic_seconds: How long to wait for `min_requests`; then the rollout is inconclusive.
         min_requests: Requests that canary and stable must each have answered before they are compared.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from serving.manifests import SERVER, Object
+from serving.manifests import FETCHER, SERVER, Object
 from serving.rollout.blame import cause_in_log
 from serving.rollout.cluster import Cluster
 from serving.rollout.crashes import Ends
@@ -30,23 +31,31 @@ _NOT_THE_MODEL = {
     "CreateContainerError",
     "RunContainerError",
 }
+# A pod that writes more than it may is evicted, as each that replaces it is (pkg/kubelet/eviction/helpers.go).
+_TOO_LARGE = re.compile(
+    r"Usage of EmptyDir volume .* exceeds the limit|exceeded its local ephemeral storage limit"
+    r"|ephemeral local storage usage exceeds the total limit"
+)
 _COUNTS = ("updatedReplicas", "replicas", "availableReplicas")
 
 
 class Past(NamedTuple):
-    """Problems before a change, which are not due to it: conditions of the Deployment and its ReplicaSet; ends."""
+    """Problems before a change, not due to it: conditions of Deployment and ReplicaSet; ends; evicted pods."""
 
     conditions: list[Object]
     ends: Ends
+    evicted: set[str]
 
 
 def past_of(cluster: Cluster, name: str) -> Past:
     """The problems of a Deployment now."""
     deployment = cluster.get("Deployment", name)
     if deployment is None:
-        return Past([], Ends([]))
+        return Past([], Ends([]), set())
     current = replica_set_of(cluster, deployment)
-    return Past(conditions(deployment) + conditions(current or {}), Ends(pods_in(cluster, current)))
+    pods = pods_in(cluster, current)
+    evicted = {pod["metadata"]["name"] for pod in pods if _has_failed(pod)}
+    return Past(conditions(deployment) + conditions(current or {}), Ends(pods), evicted)
 
 
 def wait_ready(
@@ -76,7 +85,7 @@ def wait_ready(
             return failure
         if time.monotonic() > deadline:
             return _late(cluster, deployment, pods, seconds)
-        if (why := cause_in_log(_waiting_log(cluster, pods)).why) not in told:
+        if (why := _fetch_error(pods) or cause_in_log(_waiting_log(cluster, pods)).why) not in told:
             told.add(why)
             say(f"Deployment {name} is not ready yet: {why}; waiting {seconds:g} s in all, for it may try again")
         pause(1.0)
@@ -97,7 +106,8 @@ def _hopeless(
 ) -> Failure | None:
     """Why waiting cannot help; None if it may."""
     name = deployment["metadata"]["name"]
-    if failure := next(_broken(pods), None) or past.ends.repeated_crash(cluster, pods):
+    new = [pod for pod in pods if pod["metadata"]["name"] not in past.evicted]
+    if failure := next(_broken(new), None) or past.ends.repeated_crash(cluster, pods):
         return failure
     if deployment["spec"].get("paused"):
         reason = f"is paused; let it go on: {cluster.kubectl} rollout resume deployment/{name}"
@@ -127,6 +137,10 @@ def _broken(pods: list[Object]) -> Iterator[Failure]:
         if waiting.get("reason") in _NOT_THE_MODEL:
             what = f"container {container['name']} of pod {pod['metadata']['name']}: {waiting['reason']}"
             yield Failure(f"{what}: {waiting.get('message', '')}", blames_model=False)
+    for pod in pods:
+        if _has_failed(pod) and _TOO_LARGE.search(pod["status"].get("message", "")):
+            what = f"pod {pod['metadata']['name']} {_describe(pod).strip()}"
+            yield Failure(f"{what} Raise its limit (sizeLimit of a volume) in the overlay", blames_model=False)
 
 
 def _unready(cluster: Cluster, reason: str, pods: list[Object]) -> Failure:
@@ -144,6 +158,17 @@ def _waiting_log(cluster: Cluster, pods: list[Object]) -> str:
     """The last lines of the first server that runs and is not ready; empty without one."""
     names = (pod["metadata"]["name"] for pod in pods if not ready([pod]) and _runs(pod))
     return next((said for name in names if (said := cluster.log(name, SERVER))), "")
+
+
+def _fetch_error(pods: list[Object]) -> str:
+    """What a container that fetches the version ended of, and will be started again after; empty if none did."""
+    fetchers = [one for pod in pods for one in containers(pod) if one["name"] == FETCHER]
+    ends = [one.get(key, {}).get("terminated", {}) for one in fetchers for key in ("state", "lastState")]
+    return next((its["message"].strip() for its in ends if its.get("exitCode") and its.get("message")), "")
+
+
+def _has_failed(pod: Object) -> bool:
+    return bool(pod.get("status", {}).get("phase") == "Failed")
 
 
 def _runs(pod: Object) -> bool:
@@ -174,8 +199,10 @@ def _describe(pod: Object) -> str:
     if scheduled.get("status") == "False":
         return f"is not scheduled: {scheduled.get('message')}"
     status = pod.get("status", {})
-    if status.get("phase") == "Failed":  # by the node: evicted, preempted, shut down
+    if _has_failed(pod):  # by the node: evicted, preempted, shut down
         return f"has failed: {status.get('reason', '')}, {status.get('message', '')}"
+    if any(one["name"] == FETCHER and "running" in one.get("state", {}) for one in containers(pod)):
+        return "still fetches the version; give it longer: serving.ready_seconds"
     states = [container.get("state", {}) for container in containers(pod)]
     waiting = [state["waiting"].get("reason", "") for state in states if "waiting" in state]
     return f"is {status.get('phase', 'new')}{''.join(f', {reason}' for reason in waiting)}, not ready"

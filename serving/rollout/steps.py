@@ -76,7 +76,7 @@ class Steps:
         state = self.lease.record(state)
         self.say(f"version {left} of {model} is quarantined; going back to version {number}")
         overlay = self._overlay_before(state, number)
-        if failure := self.workload.serve("stable", number, overlay, self.policy.ready_seconds):
+        if failure := self.workload.serve("stable", number, overlay):
             raise RolloutError(
                 f"version {number} does not become ready: {failure.reason}. Fix it, or go back to another of "
                 f"`slipway models list {model}` by `slipway models rollback {model} --to VERSION`; then run "
@@ -100,7 +100,7 @@ class Steps:
         if state.previous is None:
             workload.apply("stable", number, overlay, only_shared=True)
         name = workload.deployment_name("canary")
-        failure = workload.serve("canary", number, overlay, policy.ready_seconds, policy.canary_replicas)
+        failure = workload.serve("canary", number, overlay, policy.canary_replicas)
         if failure:
             return self._fail(state, failure)
         self.say(f"{name} is ready with version {number}")
@@ -136,7 +136,7 @@ class Steps:
             return self._fail(state, Failure(str(error), blames_model=False))
         self.say(f"promoting version {number}")
         overlay = self.overlays.read(state.overlay)
-        if failure := self.workload.serve("stable", number, overlay, self.policy.ready_seconds):
+        if failure := self.workload.serve("stable", number, overlay):
             if number != state.previous:
                 return self._fail(state, failure)
             self.lease.record(state, phase="held", reasons=[failure.reason])
@@ -169,7 +169,7 @@ class Steps:
             previous = production.number  # where somebody went back to meanwhile, in the store alone
         self.say(f"going back to version {previous}")
         overlay = self._overlay_before(state, previous)
-        if failure := self.workload.serve("stable", previous, overlay, self.policy.ready_seconds):
+        if failure := self.workload.serve("stable", previous, overlay):
             again = f"`slipway rollout start {self.workload.model}/{state.version}`"
             raise RolloutError(
                 f"version {state.version} failed ({'; '.join(state.reasons)}), and version {previous} does not "

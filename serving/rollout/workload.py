@@ -23,12 +23,14 @@ class Workload:
 
     Attributes:
         models_path: The model store, as pods see it.
+        ready_seconds: How long pods may take to become ready.
         check: Called before each write; raises if the rollout has lost its lease.
     """
 
     cluster: Cluster
     model: str
     models_path: str
+    ready_seconds: int
     force: bool
     say: Callable[[str], None]
     pause: Callable[[float], None]
@@ -90,14 +92,12 @@ class Workload:
             if 0 in (spec.get("minReplicas", 1), spec.get("replicas", 1)):
                 raise RolloutError(f"{each['kind']} {each['metadata']['name']} asks for 0 pods: {self._scale_up(spec)}")
 
-    def serve(
-        self, track: Track, number: int, overlay: Overlay, seconds: float, replicas: int | None = None
-    ) -> Failure | None:
+    def serve(self, track: Track, number: int, overlay: Overlay, replicas: int | None = None) -> Failure | None:
         """Applies a track's objects for a version, and waits until its pods are ready, as `wait_ready` does."""
         name = self.deployment_name(track)
         past = past_of(self.cluster, name)
         self.apply(track, number, overlay, replicas)
-        failure = wait_ready(self.cluster, name, seconds, self.pause, past, self.say)
+        failure = wait_ready(self.cluster, name, self.ready_seconds, self.pause, past, self.say)
         spec = (self.deployment(track) or {}).get("spec", {})
         if failure is None and spec.get("replicas", 1) == 0:
             self.say(f"warning: Deployment {name} has 0 pods, so nothing answers: {self._scale_up(spec)}")
@@ -180,11 +180,12 @@ class Workload:
         )
 
     def _wanted(self, track: Track, number: int, overlay: Overlay, replicas: int | None = None) -> list[Object]:
-        path = f"{self.models_path}/{self.model}"
-        objects = overlay.objects
-        made = for_version(objects, self.model, number, track=track, model_base_path=path, replicas=replicas)
+        objects, path = overlay.objects, self.models_path
+        made = for_version(objects, self.model, number, track=track, models_path=path, replicas=replicas)
         # The Deployment comes last, when all that its pods need is there.
         made = sorted(made, key=lambda each: bool(each["kind"] == "Deployment"))
+        spec = made[-1]["spec"]  # the controller must not give up earlier than the rollout
+        spec["progressDeadlineSeconds"] = max(spec.get("progressDeadlineSeconds", 600), self.ready_seconds)
         if overlay.digest:
             made[-1]["metadata"].setdefault("annotations", {})[OVERLAY] = overlay.digest
         return made

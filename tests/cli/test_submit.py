@@ -19,6 +19,7 @@ from slipway.stores import storage
 from tests.cli.commands import DATA, slipway
 from tests.compiled.specs import tasks
 from tests.fakes.kubeflow import FakeKubeflow
+from tests.fakes.kubernetes.world import write_overlay
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex import FakeVertex
 from tests.recorded_runs import write_run
@@ -43,6 +44,16 @@ def test_submit_publishes_module_and_sample_and_prints_the_address(
     assert run["runtime_config"]["pipeline_root"] == storage.join(remote_home, "artifacts")
     slipway("submit", "taxi", "--target", "kubeflow")
     assert len(kubeflow.versions) == 1
+
+
+def test_submit_store_that_the_overlays_pods_cannot_read_is_refused_before_the_run(
+    kubeflow: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_SERVING__OVERLAY", str(write_overlay(tmp_path / "overlay")))
+    monkeypatch.setenv("SLIPWAY_SERVING__MODELS_PATH", "s3://bucket/models")
+    with pytest.raises(ConfigError, match="TensorFlow Serving reads no s3://"):
+        slipway("submit", "taxi", "--target", "kubeflow")
+    assert not kubeflow.runs
 
 
 def test_submit_publishes_a_sample_of_several_files(

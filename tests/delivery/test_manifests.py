@@ -7,7 +7,7 @@ import pytest
 from delivery.manifests import render_overlay
 from serving.manifests import containers
 from slipway.errors import ConfigError
-from tests.manifests.rendering import OVERLAYS, rendered
+from tests.manifests.rendering import COMBINATIONS, OVERLAYS, rendered
 
 OWN = "europe-docker.pkg.dev/project/slipway/slipway@sha256:" + 64 * "a"
 
@@ -32,6 +32,13 @@ def test_render_overlay_own_image_is_put_where_the_overlay_names_it() -> None:
     images = {each["name"]: each["image"] for each in containers(render_overlay(production, image=OWN))}
     assert images["request-logger"] == OWN
     assert images["tensorflow-serving"].startswith("tensorflow/serving@sha256:")
+
+
+def test_render_overlay_own_image_fetches_models() -> None:
+    (folder,) = (path for path in COMBINATIONS if path.name == "canary-fetch-model")
+    rendered(folder)
+    images = [each["image"] for each in containers(render_overlay(folder, image=OWN)) if each["name"] == "fetch-model"]
+    assert images == [OWN, OWN]
 
 
 def test_render_overlay_image_by_tag_is_refused() -> None:

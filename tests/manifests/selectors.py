@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from serving.manifests import INSTANCE, TRACK, VERSION, Object
+from serving.manifests import INSTANCE, TRACK, VERSION, Object, containers
 
 NAME = "app.kubernetes.io/name"  # of the program: the model server, or the page that asks it
 # The platform's own: a claim on a volume with the models.
@@ -92,14 +92,14 @@ def _named(deployment: Object) -> Iterator[tuple[str, str]]:
             yield "ConfigMap", volume["configMap"]["name"]
         if "persistentVolumeClaim" in volume:
             yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
-    for container in pod["containers"]:
-        yield from (("ConfigMap", source["configMapRef"]["name"]) for source in container.get("envFrom", []))
+    sources = (source for container in containers([deployment]) for source in container.get("envFrom", []))
+    yield from (("ConfigMap", source["configMapRef"]["name"]) for source in sources if "configMapRef" in source)
 
 
 def _volume_problems(deployment: Object) -> Iterator[str]:
     pod = deployment["spec"]["template"]["spec"]
     volumes = {volume["name"] for volume in pod["volumes"]}
-    mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+    mounted = {mount["name"] for container in containers([deployment]) for mount in container["volumeMounts"]}
     if volumes != mounted:
         yield f"volumes {sorted(volumes)}, mounted {sorted(mounted)}"
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from kubernetes.utils import parse_quantity
+
 from serving.manifests import SERVER, TRACK, VERSION, Object
 from tests.manifests.monitoring import MonitoringConfig
 
@@ -41,7 +43,7 @@ def flags_of(container: Object, config_maps: dict[str, Object]) -> dict[str, str
     """
     variables = {variable["name"]: variable["value"] for variable in container.get("env", [])}
     for source in container.get("envFrom", []):
-        variables |= config_maps[source["configMapRef"]["name"]]
+        variables |= config_maps[source["configMapRef"]["name"]] if "configMapRef" in source else {}
     given = (argument.removeprefix("--").split("=", 1) for argument in container["args"])
     return {name: re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], value) for name, value in given}
 
@@ -63,6 +65,8 @@ def _config_problems(deployment: Object, config_maps: dict[str, Object]) -> Iter
     mounts = [mount["mountPath"] for mount in server["volumeMounts"] if mount["name"] == "models"]
     if not base_path.startswith("gs://") and not any(PurePosixPath(base_path).is_relative_to(at) for at in mounts):
         yield f"{base_path} is on no volume"
+    for fetcher in template["spec"].get("initContainers", []):
+        yield from _fetcher_problems(fetcher, [model, *map(str, versions)], base_path, server)
     for name, container in containers.items():
         for probe in ("startupProbe", "readinessProbe"):
             found = PROBED.fullmatch(container.get(probe, {}).get("httpGet", {}).get("path", ""))
@@ -70,6 +74,24 @@ def _config_problems(deployment: Object, config_maps: dict[str, Object]) -> Iter
                 found is None or [found[1], int(found[2])] != [model, *versions]
             ):
                 yield f"{probe} of {name} does not ask for version {versions} of {model}"
+
+
+def _fetcher_problems(fetcher: Object, wanted: list[str], base_path: str, server: Object) -> Iterator[str]:
+    """The version is fetched to where the server looks for it, with no more of a node and its rights than that has."""
+    if [*fetcher["args"][:3]] != [*wanted, f"--to={base_path}"]:
+        yield f"fetches {fetcher['args']}, serves {wanted} from {base_path}"
+    mounts = {mount["mountPath"]: mount for mount in fetcher["volumeMounts"]}
+    if mounts["/models"].get("readOnly") or mounts["/models"]["name"] != "models" or "/tmp" not in mounts:
+        yield f"{fetcher['name']} cannot write where it has to: {mounts}"
+    if not fetcher["securityContext"]["readOnlyRootFilesystem"]:
+        yield f"{fetcher['name']}: wants a read-only root"
+    if fetcher["terminationMessagePolicy"] != "FallbackToLogsOnError":
+        yield f"{fetcher['name']}: its error does not come into the pod's status"
+    for kind, given in fetcher["resources"].items():
+        if any(parse_quantity(size) > parse_quantity(server["resources"][kind][what]) for what, size in given.items()):
+            yield f"{fetcher['name']}: its {kind} are more than the server's, so that the pod needs more"
+    if not {"cpu", "memory"} <= set(fetcher["resources"]["requests"]) or "memory" not in fetcher["resources"]["limits"]:
+        yield f"{fetcher['name']}: resources {fetcher['resources']}"
 
 
 def _port_problems(

@@ -119,6 +119,27 @@ def test_checks_fault_in_sound_manifests_is_found(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
+        (lambda it: it["args"].__setitem__(1, "2"), "fetches .* serves .*'1'"),
+        (lambda it: it["args"].__setitem__(2, "--to=/models"), "fetches .* from /models/model"),
+        (lambda it: it["volumeMounts"][0].update(readOnly=True), "cannot write"),
+        (lambda it: it["securityContext"].update(readOnlyRootFilesystem=False), "read-only root"),
+        (lambda it: it.update(terminationMessagePolicy="File"), "its error does not come"),
+        (lambda it: it["resources"]["requests"].update(memory="2Gi"), "its requests are more than the server's"),
+        (lambda it: it["resources"]["limits"].clear(), "resources"),
+    ],
+)
+def test_checks_fault_in_a_container_that_fetches_is_found(fault: Callable[[Any], object], says: str) -> None:
+    (folder,) = (path for path in COMBINATIONS if path.name == "fetch-model")
+    objects = rendered(folder)
+    assert list(server_problems(objects)) == []
+    (deployment,) = (each for each in objects if each["kind"] == "Deployment")
+    fault(deployment["spec"]["template"]["spec"]["initContainers"][0])
+    assert re.search(says, "\n".join(server_problems(objects)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
         (lambda it: pod(it).update(hostNetwork=True), "hostNetwork is set"),
         (lambda it: pod(it).update(hostPID=True), "hostPID is set"),
         (lambda it: pod(it)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}), "volume host"),

@@ -22,7 +22,7 @@ def one(kind: str) -> Object:
 
 def served(kind: str) -> Object:
     """The objects of the model that it leads to, as a rollout makes them."""
-    objects = for_version(rendered(PRODUCTION), "taxi", 3, track="stable", model_base_path="gs://bucket/models/taxi")
+    objects = for_version(rendered(PRODUCTION), "taxi", 3, track="stable", models_path="gs://bucket/models")
     return next(each for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, "taxi-serving"))
 
 

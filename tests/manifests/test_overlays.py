@@ -98,12 +98,11 @@ def test_manifests_config_maps_cannot_change_under_a_running_pod(folder: Path) -
 @pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
 def test_overlays_two_models_with_canaries_in_one_namespace_do_not_meet(folder: Path) -> None:
     objects = rendered(folder)
-    both = {}
+    both, at = {}, "gs://bucket/models"
     for model, stable, canary in (("taxi", 3, 5), ("taxi_fares", 5, 6)):
-        at = f"gs://bucket/models/{model}"
         for each in [
-            *for_version(objects, model, stable, track="stable", model_base_path=at),
-            *for_version(objects, model, canary, track="canary", model_base_path=at, replicas=1),
+            *for_version(objects, model, stable, track="stable", models_path=at),
+            *for_version(objects, model, canary, track="canary", models_path=at, replicas=1),
         ]:
             both[each["kind"], each["metadata"]["name"]] = each
     found = list(both.values())

@@ -21,7 +21,7 @@ def objects() -> list[Object]:
     """The objects of the model taxi_fares, as a rollout makes them."""
     (folder,) = (path for path in COMBINATIONS if path.name == "predict-page")
     found = rendered(folder)
-    return for_version(found, "taxi_fares", 7, track="stable", model_base_path="/models/taxi_fares")
+    return for_version(found, "taxi_fares", 7, track="stable", models_path="/models")
 
 
 def one(objects: list[Object], kind: str) -> Object:
@@ -79,5 +79,5 @@ def test_pods_get_the_image_of_the_build() -> None:
 
 def test_a_canary_has_no_page_of_its_own() -> None:
     (folder,) = (path for path in COMBINATIONS if path.name == "all")
-    canary = for_version(rendered(folder), "taxi", 8, track="canary", model_base_path="gs://b/taxi", replicas=1)
+    canary = for_version(rendered(folder), "taxi", 8, track="canary", models_path="gs://b", replicas=1)
     assert not [each for each in canary if "predict-page" in each["metadata"]["name"]]

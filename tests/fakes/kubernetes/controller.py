@@ -21,9 +21,10 @@ from tests.fakes.kubernetes.objects import CONTROLLER, Object, Objects, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change; `side-car`: only that restarted.
 # `waits`: its server runs, and never becomes ready; `evicted`: by its node, and so is every one that replaces it.
+# `fetching`: an init container runs; `fetch`: it ended as a crash does; `too-large`: it wrote more than its volume has.
 Fate = Literal[
     "ready", "image", "crash", "config", "stall", "quota", "deadline", "unseen", "restarted", "side-car", "waits",
-    "evicted", "unschedulable",
+    "evicted", "unschedulable", "fetching", "fetch", "too-large",
 ]  # fmt: skip
 _WELL: set[Fate] = {"ready", "restarted", "side-car"}
 _PASSES_TO_END = 2
@@ -253,10 +254,11 @@ def _pod_status(pod: Object, fate: Fate, crash: Crash) -> Object:
     image = pod["spec"]["containers"][0]["image"]
     waiting: dict[Fate, tuple[str, str]] = {
         "image": ("ImagePullBackOff", f'Back-off pulling image "{image}"'),
-        "crash": ("CrashLoopBackOff", "back-off 10s restarting failed container"),
         "config": ("CreateContainerConfigError", 'configmap "taxi-models-v9" not found'),
         "stall": ("ContainerCreating", ""),
         "deadline": ("ContainerCreating", ""),
+        "fetching": ("PodInitializing", ""),
+        "fetch": ("PodInitializing", ""),
     }
     statuses = []
     for name in names:
@@ -269,22 +271,50 @@ def _pod_status(pod: Object, fate: Fate, crash: Crash) -> Object:
         if fate == "restarted" or (fate == "side-car" and name != names[0]):
             ended = {"exitCode": crash.exit_code, "reason": crash.reason}
             status |= {"restartCount": 1, "lastState": {"terminated": ended}}
-        if fate == "crash":  # the kubelet restarts it at once after its first end, and backs off from the second on
-            ended = {"terminated": {"exitCode": crash.exit_code, "reason": crash.reason}}
-            status |= {"restartCount": crash.times - 1} | (
-                {"lastState": ended} if crash.times > 1 else {"state": ended}
-            )
+        if fate == "crash":
+            status |= _crashed(crash)
         statuses.append(status)
     ready = {"type": "Ready", "status": "True" if fate in _WELL else "False"}
     if fate == "evicted":  # pkg/kubelet/eviction/helpers.go
         message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi."
+        return {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [ready]}
+    if fate == "too-large":
+        message = 'Usage of EmptyDir volume "models" exceeds the limit "10Gi". '
         return {"phase": "Failed", "reason": "Evicted", "message": message, "conditions": [ready]}
     if fate == "unschedulable":
         message = "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available"
         scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
         return {"phase": "Pending", "conditions": [ready, scheduled]}
     phase = "Running" if fate in {*_WELL, "crash", "waits"} else "Pending"
-    return {"phase": phase, "conditions": [ready], "containerStatuses": statuses}
+    status = {"phase": phase, "conditions": [ready], "containerStatuses": statuses}
+    if inits := [_init_status(one, fate, crash) for one in pod["spec"].get("initContainers", [])]:
+        status["initContainerStatuses"] = inits
+    return status
+
+
+def _crashed(crash: Crash) -> Object:
+    """A status after these ends: a kubelet restarts at once after the first, and backs off from the second on."""
+    ended = {"terminated": {"exitCode": crash.exit_code, "reason": crash.reason}}
+    if crash.times == 1:
+        return {"restartCount": 0, "state": ended}
+    back_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
+    return {"restartCount": crash.times - 1, "state": back_off, "lastState": ended}
+
+
+def _init_status(container: Object, fate: Fate, crash: Crash) -> Object:
+    """What a pod's status says of an init container (pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses)."""
+    status: Object = {"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0}
+    completed = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    pending = {"waiting": {"reason": "PodInitializing"}}
+    early: dict[Fate, Object] = {"fetching": running, "stall": pending, "deadline": pending, "config": pending}
+    status |= {"state": early.get(fate, completed), "ready": fate not in {*early, "fetch"}}
+    if fate == "fetch":
+        status |= _crashed(crash)
+        ended = next(status[key] for key in ("state", "lastState") if "terminated" in status.get(key, {}))
+        if container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            ended["terminated"]["message"] = crash.log[-2048:]
+    return status
 
 
 def _progress(current: Object, reason: str) -> Object:

@@ -101,6 +101,18 @@ def staging() -> list[Object]:
     return list(yaml.safe_load_all(text.replace("sha256:" + 64 * "0", DIGEST).replace("PROJECT-staging", "staging")))
 
 
+@cache
+def staging_that_fetches() -> list[Object]:
+    """The overlay of staging, in which an init container fetches the version."""
+    folder = _kept_folder()
+    component = os.path.relpath(PROJECT / "manifests" / "components" / "fetch-model", folder)
+    resources = [os.path.relpath(PROJECT / "manifests" / "overlays" / "staging", folder)]
+    content = yaml.safe_dump({"resources": resources, "components": [component]})
+    (folder / "kustomization.yaml").write_text(content)
+    text = yaml.safe_dump_all(render_overlay(folder))
+    return list(yaml.safe_load_all(text.replace("sha256:" + 64 * "0", DIGEST).replace("PROJECT-staging", "staging")))
+
+
 def leave(world: World, **changes: Any) -> None:
     """Changes the recorded state, as a process leaves it that died."""
     lease = world.api.objects.get("Lease", NAMESPACE, "taxi-rollout")

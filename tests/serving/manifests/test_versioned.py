@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
+import kubernetes_validate
 import pytest
 
 from serving.manifests import INSTANCE, TRACK, VERSION, Object, Track, containers, for_version, object_name
 from slipway.errors import ConfigError
 from tests.manifests.rendering import COMBINATIONS, OVERLAYS, rendered
-from tests.manifests.server import parse_models_config
+from tests.manifests.server import parse_models_config, server_problems
 
-STORE = "gs://bucket/models/taxi_fares"
+STORE = "gs://bucket/models"
 PROBED = "/v1/models/taxi_fares/versions/7/metadata"
 
 
@@ -31,7 +32,7 @@ def volume() -> list[Object]:
 
 
 def seventh(objects: list[Object], track: Track = "stable", **given: Any) -> list[Object]:
-    return for_version(objects, "taxi_fares", 7, track=track, **{"model_base_path": STORE, **given})
+    return for_version(objects, "taxi_fares", 7, track=track, **{"models_path": STORE, **given})
 
 
 def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:
@@ -58,7 +59,7 @@ def test_for_version_deployment_pins_probes_and_is_labelled(overlay: list[Object
     (name,) = (name for name in of_kind(objects, "ConfigMap") if name.startswith("taxi-fares-models-v7-"))
     assert name in [volume["configMap"]["name"] for volume in template["spec"]["volumes"] if "configMap" in volume]
     pin = of_kind(objects, "ConfigMap")[name]
-    assert parse_models_config(pin["data"]["models.config"]) == ("taxi_fares", [7], STORE)
+    assert parse_models_config(pin["data"]["models.config"]) == ("taxi_fares", [7], f"{STORE}/taxi_fares")
     assert pin["immutable"] is True
     asked = [
         probe["httpGet"]["path"]
@@ -84,7 +85,7 @@ def test_for_version_canary_has_nothing_that_stable_traffic_depends_on(overlay: 
 
 def test_for_version_two_versions_differ_in_allow_listed_fields_only(overlay: list[Object]) -> None:
     one = seventh(overlay)
-    two = for_version(overlay, "taxi_fares", 8, track="stable", model_base_path=STORE)
+    two = for_version(overlay, "taxi_fares", 8, track="stable", models_path=STORE)
     changed = {
         (each["kind"], path)
         for each, other in zip(one, two, strict=True)
@@ -101,9 +102,7 @@ def test_for_version_two_versions_differ_in_allow_listed_fields_only(overlay: li
 
 
 def test_for_version_two_models_differ_in_names_and_instances_only(overlay: list[Object]) -> None:
-    one, two = (
-        for_version(overlay, model, 7, track="stable", model_base_path=STORE) for model in ("taxi_fares", "tips")
-    )
+    one, two = (for_version(overlay, model, 7, track="stable", models_path=STORE) for model in ("taxi_fares", "tips"))
     for each, other in zip(one, two, strict=True):
         for (path, value), (_, new) in zip(leaves(each), leaves(other), strict=True):
             if value != new:
@@ -133,14 +132,32 @@ def test_for_version_stable_replicas_are_the_autoscalers(overlay: list[Object]) 
 
 
 def test_for_version_models_on_the_volume_are_served(volume: list[Object]) -> None:
-    maps = of_kind(seventh(volume, model_base_path="/models/store/taxi_fares"), "ConfigMap")
+    maps = of_kind(seventh(volume, models_path="/models/store"), "ConfigMap")
     (pin,) = (each for name, each in maps.items() if name.startswith("taxi-fares-models-v7-"))
     assert parse_models_config(pin["data"]["models.config"])[2] == "/models/store/taxi_fares"
 
 
+@pytest.mark.parametrize("track", ["stable", "canary"])
+@pytest.mark.parametrize("combination", ["canary-fetch-model", "canary-gcs-fetch-model"])
+@pytest.mark.parametrize("store", ["s3://bucket/models?endpoint_override=minio.minio:9000", "gs://bucket/models"])
+def test_for_version_pods_that_fetch_get_the_version_from_the_store_and_serve_it_from_their_disk(
+    combination: str, track: Track, store: str
+) -> None:
+    (folder,) = (path for path in COMBINATIONS if path.name == combination)
+    objects = seventh(rendered(folder), track, models_path=store)
+    assert list(server_problems(objects)) == []
+    (deployment,) = of_kind(objects, "Deployment").values()
+    (fetcher,) = deployment["spec"]["template"]["spec"]["initContainers"]
+    assert fetcher["args"] == ["taxi_fares", "7", "--to=/models/taxi_fares", f"--store={store}"]
+    assert fetcher["envFrom"] == [{"secretRef": {"name": "model-store", "optional": True}}]
+    kubernetes_validate.validate(deployment, kubernetes_validate.latest_version(), strict=True)
+
+
 def test_for_version_path_on_no_volume_is_refused(volume: list[Object]) -> None:
-    with pytest.raises(ConfigError, match=r"/home/me/models is on no volume of model-serving, which mounts .*/models"):
-        seventh(volume, model_base_path="/home/me/models")
+    with pytest.raises(
+        ConfigError, match=r"/models/taxi_fares is on no volume of model-serving, which mounts .*/models"
+    ):
+        seventh(volume, models_path="/home/me/models")
 
 
 def test_for_version_overlay_that_renamed_the_server_is_refused(volume: list[Object]) -> None:
@@ -150,12 +167,10 @@ def test_for_version_overlay_that_renamed_the_server_is_refused(volume: list[Obj
         seventh(volume)
 
 
-@pytest.mark.parametrize(
-    "path", ["", "models", "gs://", "gs://bucket", "s3://bucket/models", '/models/"x', "/models/../etc", "/models/a\nb"]
-)
+@pytest.mark.parametrize("path", ["models", "gs://", '/models/"x', "/models/../etc", "/models/a\nb"])
 def test_for_version_base_path_that_cannot_be_is_refused(volume: list[Object], path: str) -> None:
     with pytest.raises(ConfigError, match="gs://bucket/path or an absolute path"):
-        seventh(volume, model_base_path=path)
+        seventh(volume, models_path=path)
 
 
 def test_for_version_overlay_without_a_canary_names_the_component(volume: list[Object]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from slipway.errors import StoreError
 from slipway.stores import storage
-from slipway.stores.model_store import LocalModelStore, Version, digest_model, open_store
+from slipway.stores.model_store import LocalModelStore, Version, digest_model, fetch, open_store
 from slipway.stores.model_store.fetch import fetch_version
 from tests.fakes.fault_proxy import FaultProxy
 from tests.model_files import provenance
@@ -67,6 +70,57 @@ def test_interrupted_fetch_goes_on_with_what_is_missing(
     assert digest_model(fetch_version(version, tmp_path / "to")) == version.manifest.model_digest
     assert not [request for request in fault_proxy.requests if first in request]
     assert not partial.exists()
+
+
+def test_interrupted_file_goes_on_after_the_bytes_that_are_there(
+    version: Version, fault_proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "_PART_BYTES", 1_000)
+    monkeypatch.setattr(fetch, "_WORKERS", 1)
+    fault = fault_proxy.inject("reset", on=f"GET .*{DATA}", after=3)  # a look at it, and two of its five parts
+    with pytest.raises(StoreError, match="cannot read"):
+        fetch_version(version, tmp_path / "to")
+    partial = tmp_path / "to" / f".fetching-{version.number}" / DATA
+    there = partial.stat().st_size
+    assert 0 < there < 5_000
+    fault_proxy.faults.remove(fault)
+    fault_proxy.requests.clear()
+    assert digest_model(fetch_version(version, tmp_path / "to")) == version.manifest.model_digest
+    assert len([request for request in fault_proxy.requests if DATA in request]) == 1 + (5_000 - there) // 1_000
+
+
+def test_killed_fetch_goes_on_after_the_bytes_that_are_there(
+    version: Version, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    fault = fault_proxy.inject("stall", on=f"GET .*{DATA}", after=3)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from slipway.stores.model_store import fetch, open_store\n"
+        "fetch._PART_BYTES, fetch._WORKERS = 1_000, 1\n"
+        "fetch.fetch_version(open_store(sys.argv[1]).version('taxi', int(sys.argv[2])), Path(sys.argv[3]))\n"
+    )
+    store = fault_proxy.uri("store", retry_seconds=20)
+    command = [sys.executable, "-c", program, store, str(version.number), str(tmp_path / "to")]
+    partial = tmp_path / "to" / f".fetching-{version.number}" / DATA
+    with subprocess.Popen(command) as process:
+        until = time.monotonic() + 60
+        while not (partial.exists() and partial.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.kill()
+    assert seen(tmp_path / "to") == []
+    assert partial.stat().st_size in (1_000, 2_000)
+    fault_proxy.faults.remove(fault)
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert digest_model(tmp_path / "to" / str(version.number)) == version.manifest.model_digest
+
+
+def test_bytes_that_are_not_the_files_come_anew(version: Version, tmp_path: Path) -> None:
+    partial = tmp_path / "to" / f".fetching-{version.number}" / DATA
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"?" * 100)
+    with pytest.raises(StoreError, match=rf"{DATA} was changed"):
+        fetch_version(version, tmp_path / "to")
+    assert digest_model(fetch_version(version, tmp_path / "to")) == version.manifest.model_digest
 
 
 def test_missing_object_and_wrong_bytes_are_named(version: Version, tmp_path: Path) -> None:
