@@ -1,7 +1,7 @@
 """The whole road on S3: what a run leaves, what is pushed, fetched, served, logged, watched, rolled back and shown.
 
-The steps run here, each in a process of its own, with the state that a cluster's runs share on s3://: over moto, or over
-the real server that SLIPWAY_S3_SERVER names. The tests build on each other, in their order.
+The steps run here, each in a process of its own, with the state that a cluster's runs share on s3://: over moto, or
+over the real server that SLIPWAY_S3_SERVER names. The tests build on each other, in their order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
