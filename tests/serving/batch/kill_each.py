@@ -59,38 +59,6 @@ def killed_at_a_new_file(work: Callable[[], object]) -> bool:
                 patched.enter_context(mock.patch.object(kind, "put", put))
                 patched.enter_context(mock.patch.object(kind, "create", create))
             work()
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), flush=True)
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def killed_at_a_new_file(work: Callable[[], object]) -> bool:
-    """Does the work in a child that dies by SIGKILL after its first new file; returns whether it died."""
-
-    def die() -> None:
-        def deadly(write: Callable[..., Any], exists: Callable[..., bool]) -> Callable[..., Any]:
-            def written(*arguments: Any, **options: Any) -> Any:
-                there = exists(*arguments)
-                answer = write(*arguments, **options)
-                if not there:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return answer
-
-            return written
-
-        with (
-            mock.patch.object(os, "link", deadly(os.link, lambda _, target: target.exists())),
-            mock.patch.object(Path, "replace", deadly(Path.replace, lambda _, target: target.exists())),
-            ExitStack() as patched,
-        ):
-            kinds: tuple[Any, ...] = (GoogleObjects, S3Objects)
-            for kind in kinds:
-                put = deadly(kind.put, lambda one, name, *_: bool(one.find(name)))
-                create = deadly(kind.create, lambda one, _, name: bool(one.find(name)))
-                patched.enter_context(mock.patch.multiple(kind, put=put, create=create))
-            work()
 
     status = in_a_child(die)
     if status not in (0, -signal.SIGKILL):
