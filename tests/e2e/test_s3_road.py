@@ -30,7 +30,7 @@ from tests.e2e.workspace import PROJECT, Workspace, make_workspace
 from tests.fakes.s3_server import BUCKET, S3Server
 from tests.request_windows import write_requests
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 
 HOME, DATA, LOG = f"s3://{BUCKET}/home", f"s3://{BUCKET}/data/trips.csv", f"s3://{BUCKET}/requests"
 EASY = {"training": {"epochs": 1}, "thresholds": [{"metric": "auc", "min": 0.5}]}
@@ -73,7 +73,12 @@ def started(workspace: Workspace, changes: dict[str, Any], pipeline: str = "trai
 def play(workspace: Workspace, changes: dict[str, Any], pipeline: str = "training") -> tuple[str, str]:
     """Name and screen of a run that succeeds."""
     process = started(workspace, changes, pipeline)
-    screen, _ = process.communicate(timeout=280)
+    try:
+        screen, _ = process.communicate(timeout=900)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     assert process.returncode == 0, screen[-3000:]
     return screen.split()[-1], screen
 
@@ -187,10 +192,8 @@ def test_console_shows_what_is_on_s3(workspace: Workspace) -> None:
     site = Site(open_environment())
     [run, *_] = sorted(names("runs"))
     [version, *_] = listed(workspace)
-    for path, said in {
-        "/runs": run, f"/runs/{run}": "ROC curve", "/models": "taxi", f"/models/taxi/{version}": str(version),
-        "/data": "first",
-    }.items():  # fmt: skip
+    pages = {"/runs": run, f"/runs/{run}/files/record/summary.json": run, "/models": "taxi"}
+    for path, said in {**pages, f"/models/taxi/{version}": str(version)}.items():
         answer = get(site, path)
         assert (answer.status, said in answer.text) == (200, True), path
 
