@@ -62,12 +62,12 @@ def _clients(model: Path, copy: Path) -> list[tuple[str, Callable[[], object], C
         (
             "obstore put, get",
             lambda: [obstore.put(plain, name, model / name) for name in names],
-            lambda: [get(name) for name in names],
+            lambda: list(map(get, names)),
         ),
         (
             "boto3 upload, download",
             lambda: [boto.upload_file(str(model / name), BUCKET, name) for name in names],
-            lambda: [download(name) for name in names],
+            lambda: list(map(download, names)),
         ),
     ]
 
