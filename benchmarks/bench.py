@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, console, monitor, tuning
+from benchmarks import batch, console, monitor, s3, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
@@ -30,7 +30,20 @@ BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "tuning", "monitor", "loop", "serving", "batch", "console"]
+PARTS = [
+    "commands",
+    "runs",
+    "sizes",
+    "quality",
+    "tables",
+    "tuning",
+    "monitor",
+    "loop",
+    "serving",
+    "batch",
+    "console",
+    "s3",
+]
 
 
 def main() -> None:
@@ -82,6 +95,8 @@ def main() -> None:
             table(batch.MEMORY_HEADER, batch.measure_memory(work / "batch", trips, work))
         if "console" in parts:
             table(console.HEADER, console.measure_pages(work))
+        if "s3" in (arguments.only or []):  # a MinIO is on few machines
+            table(s3.HEADER, s3.compare_clients(work))
 
 
 def sample(work: Path) -> Path:

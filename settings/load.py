@@ -20,7 +20,7 @@ PROJECT = FOLDER.parent
 ENVIRONMENT = "SLIPWAY_ENV"
 _PREFIX = "SLIPWAY_"
 # Variables that are not settings; all but the first are for tests.
-_NOT_SETTINGS = re.compile(rf"{ENVIRONMENT}|SLIPWAY_REAL_DATA|SLIPWAY_MLFLOW|SLIPWAY_DVC|SLIPWAY_CONFORMANCE_.*")
+_NOT_SETTINGS = re.compile(rf"{ENVIRONMENT}|SLIPWAY_(REAL_DATA|MLFLOW|DVC|S3_SERVER|REGISTRY|CONFORMANCE_.*)")
 
 
 def load_settings(environment: str | None = None, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:

@@ -83,9 +83,11 @@ def google_storage(storage_emulator: StorageServer) -> Iterator[StorageServer]:
 
 
 @pytest.fixture
-def storage_server(google_storage: StorageServer) -> StorageServer:
-    """A store of objects; the tests of some folders run on each kind."""
-    return google_storage
+def storage_server(request: pytest.FixtureRequest) -> StorageServer | S3Server:
+    """A store of objects: Google's, or of the kind that `tests/each_store.py` asks for."""
+    kind = getattr(request, "param", "gs")
+    server: StorageServer | S3Server = request.getfixturevalue({"gs": "google_storage", "s3": "s3_server"}[kind])
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -129,9 +131,10 @@ def s3_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def fault_proxy(google_proxy: FaultProxy) -> FaultProxy:
+def fault_proxy(request: pytest.FixtureRequest, storage_server: StorageServer | S3Server) -> FaultProxy:
     """A proxy before `storage_server`."""
-    return google_proxy
+    proxy: FaultProxy = request.getfixturevalue("s3_proxy" if storage_server.scheme == "s3" else "google_proxy")
+    return proxy
 
 
 @pytest.fixture

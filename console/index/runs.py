@@ -141,9 +141,12 @@ class RunRecords:
 
 
 def _asked_for(files: dict[str, StoredObject]) -> list[str]:
-    """The files of a record that say something: a summary has all of an outcome that was there before it."""
+    """The files of a record that say something: a summary has all of an outcome that was there before it.
+
+    S3 tells whole seconds: of the same one, either may be the newer.
+    """
     summary, outcome = files.get(SUMMARY), files.get(OUTCOME)
-    is_told = summary and outcome and outcome.created <= summary.created
+    is_told = summary and outcome and outcome.created < summary.created
     return [name for name in files if not (is_told and name == OUTCOME)]
 
 

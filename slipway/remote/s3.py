@@ -227,6 +227,8 @@ class S3Objects(Objects):
         mode: PutMode = "overwrite" if generation is None else {"e_tag": generation} if generation else "create"
 
         def put() -> None:
+            if isinstance(content, Path):
+                content.stat()  # raises an OSError that names the file
             # What has a condition goes up in one piece: of several, the condition is checked only at the end.
             obstore.put(
                 self._store,

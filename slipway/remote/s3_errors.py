@@ -31,6 +31,8 @@ _UNKNOWN_CALLER = {
 }
 _FULL = {"QuotaExceeded", "StorageFull", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
 _WRONG_REGION = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+# What obstore says of a redirect to another region, which names no address.
+_REDIRECT = "redirect without LOCATION"
 # Where obstore looks last for credentials: the metadata of a machine on AWS.
 _METADATA = "169.254.169.254"
 # obstore's errors end in a dump of Rust's, the only place that has the reason of a failed connection.
@@ -64,9 +66,13 @@ def translated(action: Action, address: Address, name: str) -> Iterator[None]:
 
 def may_pass(error: BaseException) -> bool:
     """Whether an error of obstore may be gone the next time: no answer, or one that says so."""
-    from obstore.exceptions import GenericError
+    from obstore.exceptions import AlreadyExistsError, GenericError
 
-    return isinstance(error, GenericError) and (_status(error) is None or _status(error) in TRANSIENT_STATUSES)
+    if isinstance(error, AlreadyExistsError):  # so obstore calls each 409
+        return "<Code>ConditionalRequestConflict</Code>" in str(error)
+    if not isinstance(error, GenericError) or _REDIRECT in str(error):
+        return False
+    return _status(error) is None or _status(error) in TRANSIENT_STATUSES
 
 
 def _explained(action: Action, address: Address, error: Exception) -> str:
@@ -79,7 +85,7 @@ def _explained(action: Action, address: Address, error: Exception) -> str:
         return f": no valid S3 credentials: {message}; {HOW_TO_LOG_IN}"
     if code == "NoSuchBucket" or (action == "list" and _status(error) == 404):
         return f": there is no bucket {address.bucket!r}; create it, or correct the URI"
-    if code in _WRONG_REGION:
+    if code in _WRONG_REGION or _REDIRECT in text:
         return f": the bucket is in another region: {message}. Set AWS_REGION, or add ?region=… to the URI"
     if code in _FULL or _status(error) == 507:
         return f": the store is full: {message}. Make room, or raise the bucket's quota"
@@ -90,6 +96,11 @@ def _explained(action: Action, address: Address, error: Exception) -> str:
         )
     if (_status(error) or 500) < 500 and _status(error) not in TRANSIENT_STATUSES:
         return f": the store refuses it: {message}; correct the URI or the store's settings"
+    if "CaUsedAsEndEntity" in message:
+        return (
+            ": the store shows the certificate of a CA as its own, which TLS refuses here. Give it a certificate that "
+            "the CA signed (basicConstraints CA:FALSE), and name the file of the CA in AWS_CA_BUNDLE"
+        )
     if "InvalidCertificate" in message:
         return (
             f": the store's certificate is not trusted: {message}. Name the file of the CA that signed it in "

@@ -13,7 +13,6 @@ import pytest
 from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
 from tests.cli.commands import slipway
-from tests.fakes.storage_server import StorageServer
 from tests.request_windows import write_requests
 
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
@@ -25,10 +24,11 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(params=["local", "gs"])
-def log(request: pytest.FixtureRequest, storage_server: StorageServer, tmp_path: Path) -> str:
+@pytest.fixture(params=["local", "google_storage", pytest.param("s3_server", marks=pytest.mark.slow)])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Two days of one model, and a day of another; none of it can be seen by another path."""
-    uri = storage_server.uri("requests") if request.param == "gs" else str(tmp_path / "requests")
+    local = request.param == "local"
+    uri = str(tmp_path / "requests") if local else request.getfixturevalue(request.param).uri("requests")
     for model, day in (("taxi", DAY), ("taxi", DAY.replace(day=26)), ("fares", DAY)):
         write_requests(uri, model, 1, day, ROWS, [0.5] * len(ROWS))
     return uri

@@ -14,6 +14,7 @@ import pytest
 from slipway.data.examples.dataset import Manifest, open_split, read_manifest
 from slipway.errors import ConfigError
 from tests.components.ingesting import CONFIG, ROWS
+from tests.each_store import ON_EACH_STORE
 from tests.example_artifacts import write_curated_schema
 from tests.fakes.storage_server import StorageServer
 from tests.steps import ingest, resolve
@@ -70,6 +71,7 @@ def test_ingest_broken_schema_names_the_line(tmp_path: Path) -> None:
         )
 
 
+@ON_EACH_STORE
 def test_ingest_from_a_bucket_is_as_from_here(tmp_path: Path, storage_server: StorageServer) -> None:
     import gzip
 
@@ -81,7 +83,7 @@ def test_ingest_from_a_bucket_is_as_from_here(tmp_path: Path, storage_server: St
     storage_server.put("bad/1.csv", b"fare,tips\n1,2\n1\n")
     assert _ingest(storage_server.uri("bad/1.csv"), tmp_path / "bad").rows.quarantined == 1
     [bad] = (tmp_path / "bad" / "quarantine.jsonl").read_text().splitlines()
-    assert re.search(r"gs://.*bad/1\.csv.*: 3,.*1 fields where the header has 2", bad)
+    assert re.search(r"(gs|s3)://.*bad/1\.csv.*: 3,.*1 fields where the header has 2", bad)
 
 
 def test_ingest_sample_is_the_first_rows_of_the_eval_split(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from slipway.errors import ConfigError
 from slipway.monitoring import sample
 from slipway.stores import storage
 from slipway.stores.module_store import publish_module
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.fault_proxy import FaultProxy
 from tests.tiny_module import write_module
 from tests.watched_model import CONFIG, MODEL, Watched, draw, drifted
@@ -167,6 +168,7 @@ def test_classes_and_numbers_are_scored(tmp_path: Path) -> None:
     assert "root_mean_squared_error" in {one.metric for one in number.run(0).performance[0].scores}
 
 
+@ON_EACH_STORE
 def test_log_windows_and_state_in_a_bucket(watched: Watched, fault_proxy: FaultProxy) -> None:
     watched.bucket = fault_proxy.uri("home")
     version = watched.push()

@@ -28,11 +28,11 @@ def artifacts(tmp_path: Path) -> WriteArtifacts:
     return partial(write_artifacts, tmp_path)
 
 
-@pytest.fixture(params=["local", "gs"])
+@pytest.fixture(params=["local", "google_storage", pytest.param("s3_server", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "store")
-    server: StorageServer = request.getfixturevalue("storage_server")
+    server: StorageServer = request.getfixturevalue(request.param)
     return server.uri("store")
 
 

@@ -8,17 +8,22 @@ import pytest
 from numpy.typing import NDArray
 
 from components.train_model.fitting import Checkpoints, digest_inputs
+from tests.each_store import ON_EACH_STORE
+from tests.fakes.storage_server import StorageServer
 
 ARRAYS: dict[str, NDArray[Any]] = {"v0": np.arange(6, dtype=np.float32).reshape(2, 3), "v1": np.array(7, np.int64)}
 
 
-def test_checkpoints_load_gives_back_what_was_saved(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(str(tmp_path / "c"))
+@ON_EACH_STORE
+def test_checkpoints_load_gives_back_what_was_saved(storage_server: StorageServer) -> None:
+    checkpoints = Checkpoints(storage_server.uri("c"))
     checkpoints.save(1, ARRAYS, '{"epoch": 1}')
     [(state, arrays)] = checkpoints.load()
     assert state == '{"epoch": 1}'
     np.testing.assert_array_equal(arrays["v0"], ARRAYS["v0"])
     assert arrays["v1"] == 7
+    checkpoints.clear()
+    assert checkpoints.load() == []
 
 
 def test_checkpoints_keep_the_last_two(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from delivery.deployments import Deployment, read_latest, record
 from slipway.errors import StoreError
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.storage_server import StorageServer
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +54,7 @@ def test_record_keeps_what_was_there(tmp_path: Path) -> None:
     assert len(list((tmp_path / "deployments" / "staging" / "module-taxi").iterdir())) == 2
 
 
+@ON_EACH_STORE
 def test_record_and_read_in_a_bucket(storage_server: StorageServer) -> None:
     home = storage_server.uri("home")
     assert read_latest(home, "staging") == {}

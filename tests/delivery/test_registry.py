@@ -1,10 +1,16 @@
 import base64
+import contextlib
+import hashlib
 import json
 import os
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from delivery.registry import ImageRegistry
 from slipway.errors import ConfigError, DeliveryError
@@ -72,6 +78,115 @@ def test_digest_with_a_credential_helper(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     config.write_text(json.dumps({"credHelpers": {host: "vault"}}))
     assert look_up(registry) is None
+
+
+@pytest.mark.parametrize("key", ["https://{}", "{}/v2/", "{}/team", "{}/team/slipway"])
+def test_digest_with_a_login_whose_name_docker_or_podman_wrote_otherwise(
+    registry: FakeRegistry, config: Path, key: str
+) -> None:
+    registry.login = LOGIN
+    host = registry.repository.partition("/")[0]
+    good, bad = (base64.b64encode(one.encode()).decode() for one in (LOGIN, "ann:wrong"))
+    others = {f"{host}/te": {"auth": bad}, f"{host}/other": {"auth": bad}, "https://elsewhere.example": {"auth": bad}}
+    config.write_text(json.dumps({"auths": {**others, key.format(host): {"auth": good}}}))
+    assert look_up(registry) is None
+
+
+@pytest.mark.parametrize("kept", ["in the file", "by a helper"])
+def test_digest_with_an_identity_token_changes_it_for_another(
+    registry: FakeRegistry, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    registry.login, registry.identity = LOGIN, "kept-by-docker"
+    host = registry.repository.partition("/")[0]
+    if kept == "in the file":
+        config.write_text(json.dumps({"auths": {host: {"auth": "", "identitytoken": "kept-by-docker"}}}))
+    else:
+        helper = tmp_path / "docker-credential-acr"
+        helper.write_text('#!/bin/sh\necho \'{"Username": "<token>", "Secret": "kept-by-docker"}\'\n')
+        helper.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        config.write_text(json.dumps({"auths": {host: {}}, "credsStore": "acr"}))
+    assert look_up(registry) is None
+    assert [request.method for request in registry.requests] == ["HEAD", "POST", "HEAD"]
+
+
+def test_digest_of_a_registry_that_takes_a_password_or_a_token(registry: FakeRegistry, config: Path) -> None:
+    registry.login, registry.challenges = LOGIN, 'Basic realm="fake", '
+    config.write_text(json.dumps(auths(registry)))
+    assert look_up(registry) is None
+
+
+def test_digest_of_docker_hub_asks_its_server_with_its_login(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(session: requests.Session, request: requests.PreparedRequest, **_: object) -> requests.Response:
+        asked.append((str(request.url), str(request.headers["Authorization"])))
+        found = requests.Response()
+        found.status_code = 404
+        return found
+
+    monkeypatch.setattr(requests.Session, "send", answer)
+    config.write_text(json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}}))
+    assert ImageRegistry("docker.io/team/slipway").digest("one") is None
+    assert asked == [("https://registry-1.docker.io/v2/team/slipway/manifests/one", "Basic YTpi")]
+
+
+def test_digest_of_a_registry_whose_ca_is_not_known_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise requests.exceptions.SSLError("self-signed certificate")
+
+    monkeypatch.setattr(requests.Session, "send", refuse)
+    with pytest.raises(DeliveryError, match=r"registry\.example\.com.*REQUESTS_CA_BUNDLE"):
+        ImageRegistry("registry.example.com/team/slipway").digest("one")
+
+
+@pytest.fixture
+def real_registry(tmp_path: Path) -> Iterator[str]:
+    """host:port of the registry that SLIPWAY_REGISTRY names, with a login.
+
+    `go install github.com/distribution/distribution/v3/cmd/registry@latest` builds it.
+    """
+    if not (program := os.environ.get("SLIPWAY_REGISTRY")):
+        pytest.skip("SLIPWAY_REGISTRY is not set: the path of the program registry")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "htpasswd").write_text("ann:$2b$04$kjZcbfcF8EHIwxpfFZmSKeDOIsS0iCG/GtQTKx20K1fl4IlfYC0L6\n")
+    (tmp_path / "registry.yaml").write_text(
+        f"{{version: 0.1, log: {{level: error}}, http: {{addr: '{host}'}}, storage: {{inmemory: {{}}}}, "
+        f"auth: {{htpasswd: {{realm: team, path: {tmp_path / 'htpasswd'}}}}}}}\n"
+    )
+    with subprocess.Popen([program, "serve", str(tmp_path / "registry.yaml")], stderr=subprocess.DEVNULL) as process:
+        try:
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                with contextlib.suppress(requests.ConnectionError):
+                    requests.get(f"http://{host}/v2/", timeout=5)
+                    break
+                time.sleep(0.1)
+            yield host
+        finally:
+            process.terminate()
+
+
+def test_digest_of_a_real_registry_with_a_login(real_registry: str, config: Path) -> None:
+    repository, ann = f"{real_registry}/team/slipway", ("ann", "secret")
+    url, blob = f"http://{real_registry}/v2/team/slipway", b"{}"
+    digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    where = requests.post(f"{url}/blobs/uploads/", auth=ann, timeout=9).headers["Location"]
+    put = requests.put(f"{where}&digest={digest}", data=blob, auth=ann, timeout=9)
+    assert put.status_code == 201, put.text
+    media = "application/vnd.oci.image.manifest.v1+json"
+    of_blob = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(blob)}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": media, "config": of_blob, "layers": []}).encode()
+    headers = {"Content-Type": media}
+    pushed = requests.put(f"{url}/manifests/one", data=manifest, headers=headers, auth=ann, timeout=9)
+    assert pushed.status_code == 201, pushed.text
+    with pytest.raises(DeliveryError, match=f"401.*docker login {real_registry}"):
+        ImageRegistry(repository).digest("one")
+    config.write_text(json.dumps({"auths": {real_registry: {"auth": base64.b64encode(b"ann:secret").decode()}}}))
+    assert ImageRegistry(repository).digest("one") == f"{repository}@sha256:{hashlib.sha256(manifest).hexdigest()}"
+    assert ImageRegistry(repository).digest("two") is None
 
 
 @pytest.mark.parametrize("known", [False, True])

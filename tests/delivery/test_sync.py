@@ -6,6 +6,7 @@ from delivery.deploy import sync_module
 from slipway.errors import ModuleError
 from slipway.module_kit.loader import load_function
 from slipway.stores.module_store import digest_module
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.fault_proxy import FaultProxy
 
 
@@ -22,11 +23,12 @@ def module(tmp_path: Path) -> Path:
     return folder
 
 
+@ON_EACH_STORE
 def test_sync_uploads_once_and_says_so(module: Path, fault_proxy: FaultProxy) -> None:
     root = fault_proxy.uri("home/modules")
     first, uploaded = sync_module(module, root)
     assert uploaded
-    assert first.uri.partition("?")[0] == f"gs://anonymous@bucket/home/modules/tiny/{digest_module(module)}"
+    assert first.uri.partition("?")[0] == f"{root.partition('?')[0]}/tiny/{digest_module(module)}"
     assert sync_module(module, root) == (first, False)
 
 

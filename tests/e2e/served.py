@@ -22,9 +22,9 @@ class Served:
 
 
 @contextmanager
-def serve(workspace: Workspace) -> Iterator[Served]:
+def serve(workspace: Workspace, *options: str) -> Iterator[Served]:
     """A server on free ports; SIGTERM must end it with 0."""
-    command = [str(SLIPWAY), "serve", "--port=0", "--rest_api_port=0"]
+    command = [str(SLIPWAY), "serve", "--port=0", "--rest_api_port=0", *options]
     with subprocess.Popen(
         command, env=workspace.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -11,7 +11,7 @@ from pathlib import Path
 _DOCKER = """#!/bin/sh
 '''exec' {python} "$0" "$@"
 '''
-import os, sys, urllib.request
+import base64, json, os, sys, urllib.request
 log, arguments = {log!r}, sys.argv[1:]
 with open(log, "a") as file:
     print(*arguments, file=file)
@@ -35,8 +35,23 @@ elif arguments[0] == "build":
 elif arguments[0] == "push":
     host, _, rest = arguments[1].partition("/")
     name, _, tag = rest.rpartition(":")
-    request = urllib.request.Request(f"http://{{host}}/v2/{{name}}/manifests/{{tag}}", method="PUT", data=b"x")
+    headers, config = {{}}, os.path.join(os.environ.get("DOCKER_CONFIG", ""), "config.json")
+    if os.path.exists(config):
+        login = json.load(open(config))["auths"][host]["auth"]
+        url = f"http://{{host}}/token?service=fake&scope=repository:{{name}}:pull,push"
+        request = urllib.request.Request(url, headers={{"Authorization": f"Basic {{login}}"}})
+        token = json.load(urllib.request.urlopen(request))["token"]
+        headers = {{"Authorization": f"Bearer {{token}}"}}
+    url = f"http://{{host}}/v2/{{name}}/manifests/{{tag}}"
+    request = urllib.request.Request(url, method="PUT", data=b"x", headers=headers)
     assert urllib.request.urlopen(request).status == 201
+elif arguments[0] == "login":
+    assert arguments[1] == "--username" and arguments[3] == "--password-stdin", arguments
+    folder = os.environ["DOCKER_CONFIG"]
+    os.makedirs(folder, exist_ok=True)
+    login = base64.b64encode(f"{{arguments[2]}}:{{sys.stdin.read().strip()}}".encode()).decode()
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump({{"auths": {{arguments[4]: {{"auth": login}}}}}}, file)
 else:
     sys.exit(f"unknown: {{arguments}}")
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -129,6 +131,12 @@ class FaultProxy:
         """Type and content of the answer with a status that is a fault."""
         error = {"code": status, "message": "the proxy says so"}
         return "application/json", json.dumps({"error": error}).encode()
+
+    def speak_tls(self, certificate: Path, key: Path) -> None:
+        """From now on, listens with a certificate."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def heal(self) -> None:
         """From now on, nothing goes wrong."""

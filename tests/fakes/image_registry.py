@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from tests.fakes.loopback_server import Answer, LoopbackServer, Refused, Request
 
@@ -24,6 +25,8 @@ class FakeRegistry(LoopbackServer):
     """Holds tags of one repository; anything that the specification does not have is refused."""
 
     login: str = ""  # user:password; empty lets everybody in
+    identity: str = ""  # a token that is changed for others, as of Azure's registries
+    challenges: str = ""  # before the one for a token, as some registries send
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -39,7 +42,8 @@ class FakeRegistry(LoopbackServer):
         headers: tuple[tuple[str, str], ...] = ()
         if status == 401 and self.login:
             scope = f"repository:{NAME}:pull"
-            headers = (("WWW-Authenticate", f'Bearer realm="{self.url}/token",service="fake",scope="{scope}"'),)
+            challenge = f'Bearer realm="{self.url}/token",service="fake",scope="{scope}"'
+            headers = (("WWW-Authenticate", self.challenges + challenge),)
         return Answer(status, json.dumps({"errors": [{"message": message}]}).encode(), headers=headers)
 
     def handle(self, request: Request) -> Answer:
@@ -63,7 +67,14 @@ class FakeRegistry(LoopbackServer):
         return Answer(200, b"", headers=(("Docker-Content-Digest", digest),))
 
     def _token(self, request: Request) -> Answer:
-        if request.query != {"service": "fake", "scope": f"repository:{NAME}:pull"}:
+        if request.method == "POST":  # https://distribution.github.io/distribution/spec/auth/oauth/
+            asked = dict(parse_qsl(request.body.decode()))
+            scope = {"service": "fake", "scope": f"repository:{NAME}:pull", "client_id": "slipway"}
+            if asked != {"grant_type": "refresh_token", "refresh_token": self.identity, **scope}:
+                raise Refused(401, "wrong token")
+            return Answer(200, b'{"access_token": "good", "expires_in": 60}')
+        scopes = [f"repository:{NAME}:pull", f"repository:{NAME}:pull,push"]  # the latter is docker's, to push
+        if request.query not in [{"service": "fake", "scope": scope} for scope in scopes]:
             raise Refused(400, f"unknown scope {request.query}")
         basic = base64.b64encode(self.login.encode()).decode()
         if request.headers.get("authorization") != f"Basic {basic}":

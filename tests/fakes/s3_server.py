@@ -30,6 +30,7 @@ CODES = {
     401: "InvalidToken",
     403: "AccessDenied",
     404: "NoSuchBucket",
+    409: "ConditionalRequestConflict",
     412: "PreconditionFailed",
     429: "SlowDown",
     503: "SlowDown",

@@ -8,7 +8,6 @@ import pytest
 from tests.tiny_module import write_module
 
 if TYPE_CHECKING:
-    from tests.fakes.fault_proxy import FaultProxy
     from tests.fakes.s3_server import S3Server
     from tests.fakes.storage_server import StorageServer
 
@@ -25,10 +24,3 @@ def storage_server(request: pytest.FixtureRequest) -> StorageServer | S3Server:
         {"gs": "google_storage", "s3": "s3_server"}[request.param]
     )
     return server
-
-
-@pytest.fixture
-def fault_proxy(request: pytest.FixtureRequest, storage_server: StorageServer | S3Server) -> FaultProxy:
-    """A proxy before the store."""
-    proxy: FaultProxy = request.getfixturevalue("s3_proxy" if storage_server.scheme == "s3" else "google_proxy")
-    return proxy

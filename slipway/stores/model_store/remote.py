@@ -115,6 +115,8 @@ class RemoteModelStore(ModelStore):
         self._objects.put(record, manifest.model_dump_json(indent=1).encode())
         listing = self._objects.objects(f"{model}/")
         self._check(folder, listing, data)
+        if hash_files(source) != manifest.files:  # the sums are of what was there after it was hashed
+            raise StoreError(f"what was uploaded differs from {source}: another process writes the model; run again")
         took = listing[record].created - listing[f"{model}/{CLAIMS}/{number}"].created
         if took > ABANDONED_SECONDS / 2:
             raise StoreError(f"{self._where(folder)}: the upload took {took:,.0f} s, too long; run again")

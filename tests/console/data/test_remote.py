@@ -14,6 +14,7 @@ from pipelines.registry import Locations
 from slipway.errors import StoreError
 from slipway.stores import storage
 from tests.console.data.state import add_run
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.storage_server import StorageServer
 from tests.judged_rows import binary, measure
 
@@ -30,6 +31,7 @@ def upload(home: Path, uri: str) -> None:
     storage.copy_folder(str(home), uri)
 
 
+@ON_EACH_STORE
 def test_a_bucket_shows_what_a_folder_shows(tmp_path: Path, storage_server: StorageServer) -> None:
     add_run(tmp_path, RUN, {"fare": [1.0, 2.0, None]}, {"fare": [4.0]}, judged=measure("binary", *binary()))
     here, there = Locations.under(str(tmp_path)), Locations.under(storage_server.uri("home"))

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
 
 import pytest
-import requests
 
 from console.index.kept import Index
 from console.index.runs import RunEntry, RunRecords, key_figures
@@ -18,7 +15,8 @@ from slipway.runs.notes import write_notes
 from slipway.runs.record import Outcome, StepsFile
 from slipway.runs.store import OUTCOME, STEPS, SUMMARY, list_runs
 from slipway.stores import storage
-from tests.fakes.storage_server import StorageServer
+from tests.each_store import ON_EACH_STORE
+from tests.fakes.fault_proxy import FaultProxy
 from tests.recorded_runs import NO_PROCESS, VERSION, write_run
 
 
@@ -83,13 +81,13 @@ def test_a_run_that_goes_on_is_followed_to_its_end(tmp_path: Path) -> None:
     asyncio.run(follow())
 
 
-@pytest.mark.parametrize("place", ["local", "gs"])
-def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageServer) -> None:
+@pytest.mark.parametrize("place", ["local", "google_storage", pytest.param("s3_server", marks=pytest.mark.slow)])
+def test_changes_are_seen(tmp_path: Path, place: str, request: pytest.FixtureRequest) -> None:
     async def follow() -> None:
         write_run(tmp_path, "taxi-1", "pushed")
-        home = storage_server.uri("home") if place == "gs" else str(tmp_path)
+        home = str(tmp_path) if place == "local" else request.getfixturevalue(place).uri("home")
         runs, file = storage.join(home, "runs"), storage.join(home, "console", "runs.json")
-        if place == "gs":
+        if place != "local":
             storage.copy_folder(str(tmp_path / "runs"), runs)
         index = index_of(home, file)
         assert list(await look(index)) == ["taxi-1"]
@@ -102,30 +100,24 @@ def test_changes_are_seen(tmp_path: Path, place: str, storage_server: StorageSer
     asyncio.run(follow())
 
 
-def test_first_look_at_a_bucket_asks_once_for_each_run(
-    tmp_path: Path, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@ON_EACH_STORE
+def test_first_look_at_a_bucket_asks_once_for_each_run(tmp_path: Path, fault_proxy: FaultProxy) -> None:
     """A listing, a summary for each run, and the file of the index; notes and later outcomes where there are any."""
-    home, names = storage_server.uri("home"), [f"taxi-{number}" for number in range(5)]
+    home, names = fault_proxy.uri("home"), [f"taxi-{number}" for number in range(5)]
     for name in names:
         folder = write_run(tmp_path, name, "pushed")
         storage.write_text(storage.join(home, "runs", name, OUTCOME), (folder / OUTCOME).read_text())
         storage.write_text(storage.join(home, "runs", name, SUMMARY), (folder / SUMMARY).read_text())
-        storage.write_text(storage.join(home, "runs", name, "logs", "train.log"), "")
-    asked: list[str] = []
-    send = requests.Session.send
-
-    def counted(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        asked.append(f"{request.method} {unquote(str(request.url))}")
-        return send(session, request, **options)
-
-    monkeypatch.setattr(requests.Session, "send", counted)
+        storage.write_text(storage.join(home, "runs", name, "logs", "train.log"), "epoch 1")
+    fault_proxy.make_older(OUTCOME, 10)
+    fault_proxy.requests.clear()
     index = index_of(home, storage.join(home, "console", "runs.json"))
     known = asyncio.run(look(index))
     assert {one.version for one in known.values()} == {VERSION}
-    of_runs = [one for one in asked if "home/runs" in one]
+    of_runs = [one for one in fault_proxy.requests if "home/runs" in one]
     assert len(of_runs) == 1 + len(names), of_runs
     assert sum(SUMMARY in one for one in of_runs) == len(names)
+    fault_proxy.ages.clear()
     outcome = Outcome.model_validate_json((tmp_path / "runs" / "taxi-0" / OUTCOME).read_text())
     again = outcome.model_copy(update={"verdict": "refused", "version": None})  # a retry, after the summary
     storage.write_text(storage.join(home, "runs", "taxi-0", OUTCOME), again.model_dump_json())

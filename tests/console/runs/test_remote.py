@@ -17,6 +17,7 @@ from slipway.runs.store import OUTCOME, STEPS, SUMMARY
 from slipway.stores import storage
 from slipway.stores.storage import join
 from tests.console.served import served
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.storage_server import StorageServer
 from tests.recorded_runs import write_run
 
@@ -46,6 +47,7 @@ def remote(tmp_path: Path, storage_server: StorageServer) -> str:
     return uri
 
 
+@ON_EACH_STORE
 def test_runs_of_a_bucket_are_shown(remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = open_site(remote, tmp_path, monkeypatch)
 

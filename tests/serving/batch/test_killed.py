@@ -14,17 +14,26 @@ from serving.batch.steps import end, predict, validate
 from slipway.errors import DataError, StoreError
 from slipway.stores import storage
 from tests.batch_jobs import Batch, quarantined, read, table, with_values, write_csv
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.storage_server import StorageServer
 from tests.small_disk import mount_small_disk
 
 
-@pytest.mark.parametrize(("where", "name"), [("local", "out"), ("local", "out.csv"), ("gs", "out")])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("local", "out"),
+        ("local", "out.csv"),
+        ("google_storage", "out"),
+        pytest.param("s3_server", "out", marks=pytest.mark.slow),
+    ],
+)
 def test_a_job_killed_after_each_of_its_files_goes_on(
     batch: Batch, tmp_path: Path, where: str, name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     place = str(tmp_path / "killed")
-    if where == "gs":
-        server: StorageServer = request.getfixturevalue("storage_server")
+    if where != "local":
+        server: StorageServer = request.getfixturevalue(where)
         place = server.uri("killed")
     data = write_csv(table(250), tmp_path / "rows.csv")
     data.write_text(data.read_text().replace("000007,", "000007,much", 1))
@@ -51,7 +60,8 @@ def test_a_job_killed_after_each_of_its_files_goes_on(
         ]  # fmt: skip
 
 
-def test_parquet_on_gs_is_predicted_by_shards_as_on_this_machine(
+@ON_EACH_STORE
+def test_parquet_in_a_bucket_is_predicted_by_shards_as_on_this_machine(
     batch: Batch, tmp_path: Path, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(units, "UNIT_ROWS", 100)

@@ -9,6 +9,7 @@ import yaml
 from serving.manifests import Object, publish_manifests, read_manifests
 from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.storage_server import StorageServer
 from tests.manifests.rendering import OVERLAYS, rendered
 
@@ -36,6 +37,7 @@ def test_publish_manifests_is_named_by_content_and_read_back(tmp_path: Path) -> 
     assert publish_manifests(objects[::-1], str(tmp_path)) != uri
 
 
+@ON_EACH_STORE
 def test_publish_manifests_to_a_bucket_is_read_back(storage_server: StorageServer) -> None:
     uri = publish_manifests([deployment()], storage_server.uri("deployments"))
     assert read_manifests(uri) == [deployment()]

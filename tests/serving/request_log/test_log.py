@@ -20,6 +20,7 @@ from serving.request_log import LogOptions, RequestLog, is_sampled
 from serving.request_log import log as log_module
 from slipway.errors import ConfigError, StoreError
 from slipway.stores import storage
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.storage_server import StorageServer
 from tests.serving.request_log.calls import (
     DAY,
@@ -303,7 +304,8 @@ def test_log_write_that_fails_at_first_is_tried_again(
     assert len(read_log(blocked)) == 1
 
 
-def test_log_on_gs_is_one_object_a_file(
+@ON_EACH_STORE
+def test_log_in_a_bucket_is_one_object_a_file(
     storage_server: StorageServer, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import io

@@ -7,6 +7,7 @@ from pathlib import Path
 from serving.server.model_sources import StoreModels, Wanted
 from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, ModelStore, Provenance, open_store
+from tests.each_store import ON_EACH_STORE
 from tests.fakes.fault_proxy import FaultProxy
 
 
@@ -58,6 +59,7 @@ def test_store_models_damaged_canary_is_left_out_and_a_damaged_stable_changes_no
     assert source.poll() == {"taxi": None}
 
 
+@ON_EACH_STORE
 def test_store_models_of_a_bucket_are_fetched_once(fault_proxy: FaultProxy, tmp_path: Path) -> None:
     store = open_store(fault_proxy.uri("serving-store"))
     number = push(store, tmp_path, 1)

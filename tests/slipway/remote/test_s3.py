@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from slipway.errors import StoreError
 from slipway.remote import s3
+from slipway.remote.interface import Objects
 from slipway.remote.objects import ABSENT, open_objects
 from slipway.remote.s3 import PART_BYTES, PROBE
+from slipway.stores import storage
+from tests.fakes.fault_proxy import Fault, Kind
 from tests.fakes.s3_server import ACCESS_KEY, S3FaultProxy, S3Server
 
 ONLY_MOTO = pytest.mark.skipif(bool(os.environ.get("SLIPWAY_S3_SERVER")), reason="a real server checks signatures")
@@ -83,11 +87,11 @@ def test_object_that_is_replaced_while_it_comes_down_is_refused(proxy: S3FaultPr
     hear = proxy.fault
     done: list[int] = []
 
-    def replace(request: str) -> None:
+    def replace(request: str) -> Fault | None:
         if request == "GET store/big" and len(proxy.requests) > 1 and not done:
             done.append(1)
             s3_put(proxy, b"2" * (3 * PART_BYTES))
-        hear(request)
+        return hear(request)
 
     proxy.requests.clear()
     proxy.fault = replace  # type: ignore[method-assign]
@@ -173,45 +177,165 @@ def test_ca_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         open_objects("s3://bucket/store").names("")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from slipway.remote.s3 import S3Objects
-from slipway.stores.model_store.remote import RemoteModelStore
-from tests.model_files import provenance, write_model
+@pytest.mark.parametrize(
+    ("on", "act", "lacks"),
+    [
+        (r"^GET \?", lambda objects, _: objects.names(""), "list: the account lacks s3:ListBucket"),
+        (r"^GET \?", lambda objects, _: objects.objects(""), "list: the account lacks s3:ListBucket"),
+        ("^GET store/x", lambda objects, _: objects.find("x"), "read: the account lacks s3:GetObject"),
+        ("^GET store/x", lambda objects, _: objects.read("x"), "read: the account lacks s3:GetObject"),
+        ("^GET store/x", lambda objects, to: objects.download([("x", to)]), "read: the account lacks s3:GetObject"),
+        ("^POST", lambda objects, _: objects.put("y", b"1", ABSENT), "write: the account lacks s3:PutObject"),
+        ("^POST", lambda objects, to: objects.create(to, "y"), "write: the account lacks s3:PutObject"),
+        ("^POST", lambda objects, to: objects.upload([(to, "y")]), "write: the account lacks s3:PutObject"),
+        ("^DELETE", lambda objects, _: objects.delete(["x"]), "delete: the account lacks s3:DeleteObject"),
+    ],
+    ids=["names", "objects", "find", "read", "download", "put", "create", "upload", "delete"],
+)
+def test_action_that_is_forbidden_is_named(
+    proxy: S3FaultProxy, tmp_path: Path, on: str, act: Callable[[Objects, Path], object], lacks: str
+) -> None:
+    objects, file = open_objects(proxy.uri("store")), tmp_path / "file"
+    file.write_bytes(b"1")
+    objects.put("x", b"1")
+    proxy.inject("status", status=403, on=on)
+    with pytest.raises(StoreError, match=f"cannot {lacks}"):
+        act(objects, file)
 
-left = int(sys.argv[1])
 
-def counted(function):
-    def call(*arguments):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments)
-    return call
-
-S3Objects.put = counted(S3Objects.put)
-one = S3Objects.upload
-S3Objects.upload = lambda self, files: [counted(one)(self, [file]) for file in files] and None
-RemoteModelStore(sys.argv[2], lambda: 50.0).push(write_model(Path(sys.argv[3]), 1), provenance())
-"""
+def test_file_is_created_once_and_in_one_piece(proxy: S3FaultProxy, tmp_path: Path) -> None:
+    objects, first, second = open_objects(proxy.uri("store")), tmp_path / "first", tmp_path / "second"
+    first.write_bytes(os.urandom(PART_BYTES + 1))
+    second.write_bytes(b"2")
+    assert objects.create(first, "new")
+    assert not objects.create(second, "new")
+    assert objects.read("new") == first.read_bytes()
+    assert [request for request in proxy.requests if "new" in request and "GET" not in request] == [
+        "POST store/new"
+    ] * 2
+    with pytest.raises(StoreError, match=r"//bucket/store/other: cannot write: on this machine: .*No such file"):
+        objects.create(tmp_path / "none", "other")
 
 
-def test_push_killed_before_each_object_leaves_no_half_version(s3_server: S3Server, tmp_path: Path) -> None:
-    from slipway.stores.model_store.remote import RemoteModelStore
+@pytest.mark.parametrize(("kind", "status"), [("status", 503), ("status", 429), ("reset", 0)])
+def test_file_is_created_though_the_store_fails_at_first(
+    proxy: S3FaultProxy, tmp_path: Path, kind: Kind, status: int
+) -> None:
+    objects, file = open_objects(proxy.uri("store")), tmp_path / "file"
+    file.write_bytes(b"1")
+    proxy.inject(kind, status=status, on="POST store/new", times=2)
+    assert objects.create(file, "new")
+    assert objects.read("new") == b"1"
 
-    uri, killed = s3_server.uri("store"), 0
-    for operation in range(1, 20):
-        folder = str(tmp_path / str(operation))
-        ended = subprocess.run(
-            [sys.executable, "-c", KILLED, str(operation), uri, folder], check=False, capture_output=True, text=True
-        )
-        store = RemoteModelStore(uri)
-        assert all(not store.verify(version) for version in store.versions("taxi"))
-        if ended.returncode == 0:
-            break
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
-        killed += 1
-    assert killed > 7
-    assert len(store.versions("taxi")) in (1, 2)  # the kill before the state was written left a whole version
+
+def test_file_whose_answer_is_lost_is_there_and_created_by_nobody_else(proxy: S3FaultProxy, tmp_path: Path) -> None:
+    objects, file = open_objects(proxy.uri("store")), tmp_path / "file"
+    file.write_bytes(b"1")
+    proxy.inject("lost", on="POST store/new", times=1)
+    assert not objects.create(file, "new")  # it met itself, as `put` says
+    assert objects.read("new") == b"1"
+
+
+@pytest.mark.parametrize("generation", [ABSENT, "own"])
+def test_write_that_meets_another_one_in_flight_is_made_again(proxy: S3FaultProxy, generation: str) -> None:
+    """S3 answers 409 then, which says nothing of the condition: the other one may be a deletion."""
+    objects = open_objects(proxy.uri("store"))
+    if generation:
+        objects.put("x", b"1")
+        _, generation = objects.read_generation("x") or (b"", "")
+    assert objects.put("other", b"", ABSENT)  # the probe is behind us
+    proxy.code = "ConditionalRequestConflict"
+    proxy.inject("status", status=409, on="POST store/x", times=1)
+    assert objects.put("x", b"2", generation)
+    assert objects.read("x") == b"2"
+
+
+def test_bucket_of_another_region_is_named(proxy: S3FaultProxy, tmp_path: Path) -> None:
+    proxy.code = "PermanentRedirect"
+    proxy.inject("status", status=301)
+    objects, file = open_objects(proxy.uri("store", retry_seconds=0.2)), tmp_path / "file"
+    file.write_bytes(b"1")
+    acts: list[Callable[[], object]] = [
+        lambda: objects.names(""), lambda: objects.read("x"), lambda: objects.find("x"),
+        lambda: objects.put("x", b"1"), lambda: objects.upload([(file, "x")]), lambda: objects.delete(["x"]),
+    ]  # fmt: skip
+    for act in acts:
+        with pytest.raises(StoreError, match=r"the bucket is in another region.*AWS_REGION"):
+            act()
+
+
+def test_object_that_is_deleted_while_it_comes_down_is_named(
+    proxy: S3FaultProxy, s3_server: S3Server, tmp_path: Path
+) -> None:
+    objects, hear = open_objects(proxy.uri("store")), proxy.fault
+    objects.put("big", b"1" * (2 * PART_BYTES))
+    proxy.requests.clear()
+
+    def delete(request: str) -> Fault | None:
+        if len(proxy.requests) == 1:  # the look at its size is behind it
+            s3_server.delete("store/big")
+        return hear(request)
+
+    proxy.fault = delete  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match=r"s3://bucket/store/big: cannot read: there is no such file"):
+        objects.download([("big", tmp_path / "big")])
+    with pytest.raises(StoreError, match=r"s3://bucket/store/big.*there is no such file"):
+        storage.read_bytes(proxy.uri("store/big"))
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """`ca.pem`, and `store.pem` that it signed, each with its key."""
+    new = ("req", "-newkey", "rsa:2048", "-nodes", "-addext", "subjectAltName=DNS:localhost")
+    openssl(tmp_path, *new, "-x509", "-days", "1", "-subj", "/CN=CA", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl(tmp_path, *new, "-subj", "/CN=localhost", "-keyout", "store.key", "-out", "store.csr")
+    signed = ("x509", "-req", "-in", "store.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-copy_extensions", "copy")
+    openssl(tmp_path, *signed, "-days", "1", "-out", "store.pem")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("shown", "named", "says"),
+    [
+        ("store", "", r"certificate is not trusted: .*AWS_CA_BUNDLE"),
+        ("store", "ca", ""),
+        ("ca", "ca", r"certificate of a CA as its own.*AWS_CA_BUNDLE"),
+    ],
+)
+def test_store_behind_a_ca_of_ones_own(
+    proxy: S3FaultProxy, authority: Path, monkeypatch: pytest.MonkeyPatch, shown: str, named: str, says: str
+) -> None:
+    proxy.speak_tls(authority / f"{shown}.pem", authority / f"{shown}.key")
+    if named:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(authority / f"{named}.pem"))
+    objects = open_objects(f"s3://bucket/store?endpoint_override=localhost:{proxy.port}&retry_limit_seconds=0.3")
+    if says:
+        with pytest.raises(StoreError, match=says):
+            objects.put("x", b"1")
+    else:
+        assert objects.put("x", b"1", ABSENT)
+        assert objects.read("x") == b"1"
+
+
+@ONLY_MOTO
+def test_bucket_in_the_name_of_the_host(proxy: S3FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = list[str]()
+    forward = proxy.forward
+
+    def by_path(method: str, target: str, body: bytes | None, headers: dict[str, str]) -> Any:
+        url = urlsplit(target)  # absolute, since the client takes this for a proxy
+        hosts.append(url.netloc)
+        headers = {name: value for name, value in headers.items() if name.lower() != "host"}
+        return forward(method, f"/bucket{url.path}?{url.query}", body, headers)
+
+    monkeypatch.setattr(proxy, "forward", by_path)
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+    objects = open_objects("s3://bucket/store?scheme=http&endpoint_override=s3.test&force_virtual_addressing=true")
+    assert objects.put("x", b"1", ABSENT)
+    assert objects.read("x") == b"1"
+    assert objects.names("") == [PROBE, "x"]
+    assert set(hosts) == {"bucket.s3.test"}

@@ -40,7 +40,7 @@ def test_files_by_uri(umask: int, tmp_path: Path, fault_proxy: FaultProxy) -> No
     check(tmp_path, umask)
 
 
-@pytest.mark.parametrize("kind", ["local", "gs"])
+@pytest.mark.parametrize("kind", ["local", "bucket"])
 def test_versions_of_a_model(umask: int, kind: str, tmp_path: Path, fault_proxy: FaultProxy) -> None:
     store = open_store(str(tmp_path / "store") if kind == "local" else fault_proxy.uri("store"))
     version = store.push(write_model(tmp_path / "model"), provenance()).version

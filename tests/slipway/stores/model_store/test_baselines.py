@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import StoreError
-from slipway.stores.model_store import ModelStore, digest_model, open_store
+from slipway.stores.model_store import ModelStore, digest_model
 from tests.model_files import provenance
 
 NewModel = Callable[[int], Path]
-
-
-@pytest.fixture(params=["local", "google_proxy", "s3_proxy"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ModelStore:
-    if request.param == "local":
-        return open_store(str(tmp_path / "store"))
-    return open_store(request.getfixturevalue(request.param).uri("store"))
 
 
 def test_it_is_kept_and_changes_no_digest(store: ModelStore, new_model: NewModel) -> None:

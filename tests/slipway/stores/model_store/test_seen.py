@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 
 from slipway.errors import ChangedMeanwhileError
-from slipway.stores.model_store import LocalModelStore, Seen
+from slipway.stores.model_store import ModelStore, Seen
 from tests.model_files import provenance
 
 
 @pytest.fixture
-def versions(store: LocalModelStore, new_model: Callable[[int], Path]) -> list[int]:
+def versions(store: ModelStore, new_model: Callable[[int], Path]) -> list[int]:
     numbers = [store.push(new_model(seed), provenance()).version.number for seed in range(3)]
     store.promote("taxi", numbers[0])
     return numbers
 
 
-def test_promote_with_the_pin_that_was_seen_is_done(store: LocalModelStore, versions: list[int]) -> None:
+def test_promote_with_the_pin_that_was_seen_is_done(store: ModelStore, versions: list[int]) -> None:
     event = store.promote("taxi", versions[1], seen=Seen(versions[0], "candidate"))
     assert (event.version, event.previous) == (versions[1], versions[0])
 
 
 def test_promote_after_the_pin_moved_changes_nothing_and_says_who_moved_it(
-    store: LocalModelStore, versions: list[int]
+    store: ModelStore, versions: list[int]
 ) -> None:
     store.promote("taxi", versions[1], why="as agreed", who="ann")
     before = store.history("taxi")
@@ -34,9 +34,7 @@ def test_promote_after_the_pin_moved_changes_nothing_and_says_who_moved_it(
     assert store.history("taxi") == before
 
 
-def test_quarantine_and_release_after_the_stage_changed_are_refused(
-    store: LocalModelStore, versions: list[int]
-) -> None:
+def test_quarantine_and_release_after_the_stage_changed_are_refused(store: ModelStore, versions: list[int]) -> None:
     seen = Seen(versions[0], "candidate")
     store.quarantine("taxi", versions[1], why="biased", who="ann", seen=seen)
     with pytest.raises(ChangedMeanwhileError, match=r"it was candidate .*quarantined by ann: biased"):
@@ -46,7 +44,7 @@ def test_quarantine_and_release_after_the_stage_changed_are_refused(
         store.release("taxi", versions[1], seen=Seen(versions[0], "quarantined"))
 
 
-def test_rollback_after_another_one_is_refused(store: LocalModelStore, versions: list[int]) -> None:
+def test_rollback_after_another_one_is_refused(store: ModelStore, versions: list[int]) -> None:
     for number in versions[1:]:
         store.promote("taxi", number)
     seen = Seen(versions[2], "retired")
@@ -56,9 +54,7 @@ def test_rollback_after_another_one_is_refused(store: LocalModelStore, versions:
     assert store.stage("taxi", versions[1]) == "stable"
 
 
-def test_look_reads_no_manifest_twice(
-    store: LocalModelStore, versions: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_look_reads_no_manifest_twice(store: ModelStore, versions: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     _, known = store.look("taxi")
     stamp = store.stamp("taxi")
     assert store.stamp("taxi") == stamp

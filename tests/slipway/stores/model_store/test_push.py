@@ -1,34 +1,36 @@
-import shutil
+"""What a push stores and what is read of it, the same in every kind of store."""
+
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from slipway.errors import StoreError
-from slipway.stores.model_store import LocalModelStore, digest_model, open_store
+from slipway.stores import storage
+from slipway.stores.model_store import LocalModelStore, ModelStore, digest_model, open_store
 from tests.model_files import provenance
+from tests.slipway.stores.model_store.kinds import OpenStore
 
 NewModel = Callable[[int], Path]
 
 
-def test_push_version_is_what_tensorflow_serving_polls(
-    store: LocalModelStore, new_model: NewModel, tmp_path: Path
-) -> None:
+def written(uri: str) -> dict[str, bytes]:
+    return {file.name: storage.read_bytes(file.uri) for file in storage.list_files(uri)}
+
+
+def test_push_version_is_what_tensorflow_serving_polls(store: ModelStore, new_model: NewModel, uri: str) -> None:
     model = new_model(1)
     version = store.push(model, provenance()).version
-    base = tmp_path / "store" / "taxi"
-    assert version.uri == str(base / str(version.number))
-    assert [path.name for path in base.iterdir() if not path.name.startswith(".")] == [str(version.number)]
-    pushed = {
-        path.relative_to(version.uri): path.read_bytes() for path in Path(version.uri).rglob("*") if path.is_file()
-    }
-    source = {path.relative_to(model): path.read_bytes() for path in model.rglob("*") if path.is_file()}
-    assert pushed == source
-    assert not list((base / ".staging").iterdir())
+    assert version.uri == storage.join(store.uri, "taxi", str(version.number))
+    assert written(version.uri) == written(str(model))
+    seen = {file.name.partition("/")[0] for file in storage.list_files(storage.join(uri, "taxi"))}
+    assert {name for name in seen if not name.startswith(".")} == {str(version.number)}
+    assert ".staging" not in seen
 
 
-def test_push_manifest_tells_where_the_model_came_from(store: LocalModelStore, new_model: NewModel) -> None:
+def test_push_manifest_tells_where_the_model_came_from(store: ModelStore, new_model: NewModel) -> None:
     given = provenance().model_copy(update={"metrics": {"auc": 0.95, "f1": None}, "baseline_version": 3})
     number = store.push(new_model(1), given).version.number
     manifest = store.version("taxi", number).manifest
@@ -39,31 +41,33 @@ def test_push_manifest_tells_where_the_model_came_from(store: LocalModelStore, n
     assert abs(manifest.created - time.time()) < 60
 
 
-def test_push_numbers_follow_the_clock_and_grow(new_model: NewModel, tmp_path: Path) -> None:
-    times = iter([1_000.0, 1_000.0, 1_000.0, 1_000.0, 5_000.0, 5_000.0])
-    store = LocalModelStore(tmp_path / "store", clock=lambda: next(times))
-    numbers = [store.push(new_model(seed), provenance()).version.number for seed in range(3)]
+def test_push_numbers_follow_the_clock_and_grow(open_it: OpenStore, new_model: NewModel) -> None:
+    times = (1_000.0, 1_000.0, 5_000.0)
+    stores = [open_it(partial(float, now)) for now in times]
+    numbers = [store.push(new_model(seed), provenance()).version.number for seed, store in enumerate(stores)]
     assert numbers == [1_001, 1_002, 5_001]
 
 
 @pytest.mark.parametrize("name", ["20261126140500123456", "9" * 30, str(2**63), "\u0661", "1x", "-5"])
-def test_push_folder_whose_name_is_no_version_does_not_count(name: str, new_model: NewModel, tmp_path: Path) -> None:
-    (tmp_path / "store" / "taxi" / name).mkdir(parents=True)
-    store = LocalModelStore(tmp_path / "store", clock=lambda: 1_000.0)
+def test_push_folder_whose_name_is_no_version_does_not_count(
+    name: str, open_it: OpenStore, new_model: NewModel, uri: str
+) -> None:
+    storage.write_text(storage.join(uri, "taxi", name, "saved_model.pb"), "x")
+    store = open_it(lambda: 1_000.0)
 
     assert store.push(new_model(1), provenance()).version.number == 1_001
     assert [version.number for version in store.versions("taxi")] == [1_001]
 
 
-def test_push_after_the_last_possible_version_is_refused(new_model: NewModel, tmp_path: Path) -> None:
-    (tmp_path / "store" / "taxi" / str(2**63 - 1)).mkdir(parents=True)
+def test_push_after_the_last_possible_version_is_refused(store: ModelStore, new_model: NewModel, uri: str) -> None:
+    storage.write_text(storage.join(uri, "taxi", str(2**63 - 1), "saved_model.pb"), "x")
 
     with pytest.raises(StoreError, match="9223372036854775807, the last version that can be: move it away"):
-        LocalModelStore(tmp_path / "store").push(new_model(1), provenance())
+        store.push(new_model(1), provenance())
 
 
 @pytest.mark.parametrize("model", ["", ".", "..", "../other", "a/b", "/etc", ".manifests", "a\n", "a b"])
-def test_name_that_is_no_models_name_is_refused(store: LocalModelStore, new_model: NewModel, model: str) -> None:
+def test_name_that_is_no_models_name_is_refused(store: ModelStore, new_model: NewModel, model: str) -> None:
     acts: list[Callable[[], object]] = [
         lambda: store.versions(model),
         lambda: store.production(model),
@@ -77,14 +81,14 @@ def test_name_that_is_no_models_name_is_refused(store: LocalModelStore, new_mode
             act()
 
 
-def test_push_clock_that_goes_back_still_grows(new_model: NewModel, tmp_path: Path) -> None:
-    late = LocalModelStore(tmp_path / "store", clock=lambda: 9_000.0).push(new_model(1), provenance())
-    early = LocalModelStore(tmp_path / "store", clock=lambda: 10.0).push(new_model(2), provenance())
-    assert early.version.number == late.version.number + 1
+def test_push_clock_that_goes_back_still_grows(open_it: OpenStore, new_model: NewModel) -> None:
+    late = open_it(lambda: 9_000.0).push(new_model(1), provenance())
+    early = open_it(lambda: 10.0).push(new_model(2), provenance())
+    assert (late.version.number, early.version.number) == (9_001, 9_002)
 
 
-def test_push_number_that_another_pusher_claims_first_is_left_to_it(new_model: NewModel, tmp_path: Path) -> None:
-    other = LocalModelStore(tmp_path / "store", clock=lambda: 10.0)
+def test_push_number_that_another_pusher_claims_first_is_left_to_it(open_it: OpenStore, new_model: NewModel) -> None:
+    other = open_it(lambda: 10.0)
     models = iter([new_model(2)])
 
     def clock() -> float:
@@ -93,52 +97,51 @@ def test_push_number_that_another_pusher_claims_first_is_left_to_it(new_model: N
             assert other.push(model, provenance()).version.number == 11
         return 10.0
 
-    pushed = LocalModelStore(tmp_path / "store", clock=clock).push(new_model(1), provenance())
-    assert pushed.version.number == 12
+    assert open_it(clock).push(new_model(1), provenance()).version.number == 12
     assert [version.number for version in other.versions("taxi")] == [11, 12]
 
 
-def test_push_model_that_changes_meanwhile_is_refused_and_leaves_nothing(new_model: NewModel, tmp_path: Path) -> None:
+def test_push_model_that_changes_meanwhile_is_refused_and_leaves_nothing(
+    open_it: OpenStore, new_model: NewModel, uri: str
+) -> None:
     model = new_model(1)
 
     def clock() -> float:
         # Asked once the files were hashed, and before they are copied.
-        (model / "variables/variables.index").write_bytes(b"another run writes here")
+        (model / "saved_model.pb").write_bytes(b"z" * 3_000)
         return 10.0
 
-    store = LocalModelStore(tmp_path / "store", clock=clock)
+    store = open_it(clock)
     with pytest.raises(StoreError, match=r"differs from .*another process"):
         store.push(model, provenance())
     assert not store.versions("taxi")
-    assert not list((tmp_path / "store" / "taxi" / ".staging").iterdir())
+    assert not [name for name in written(storage.join(uri, "taxi")) if not name.startswith(".claims/")]
 
 
-def test_push_deleted_number_is_never_used_again(new_model: NewModel, tmp_path: Path) -> None:
-    store = LocalModelStore(tmp_path / "store", clock=lambda: 10.0)
+def test_push_deleted_number_is_never_used_again(open_it: OpenStore, new_model: NewModel) -> None:
+    store = open_it(lambda: 10.0)
     first = store.push(new_model(1), provenance()).version
-    for path in sorted(Path(first.uri).rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    Path(first.uri).rmdir()
+    storage.delete_folder(first.uri)
     assert store.production("taxi") is None
     assert store.push(new_model(1), provenance()).version.number == first.number + 1
 
 
 def test_push_number_above_a_version_that_somebody_else_put_there(
-    store: LocalModelStore, new_model: NewModel, tmp_path: Path
+    store: ModelStore, new_model: NewModel, uri: str
 ) -> None:
-    (tmp_path / "store" / "taxi" / "99999999999").mkdir(parents=True)
+    storage.write_text(storage.join(uri, "taxi", "99999999999", "saved_model.pb"), "x")
     assert store.push(new_model(1), provenance()).version.number == 100_000_000_000
     assert [version.number for version in store.versions("taxi")] == [100_000_000_000]
 
 
-def test_push_same_bytes_again_is_the_same_version(store: LocalModelStore, new_model: NewModel) -> None:
+def test_push_same_bytes_again_is_the_same_version(store: ModelStore, new_model: NewModel) -> None:
     first = store.push(new_model(1), provenance())
     again = store.push(new_model(1), provenance())
     assert (first.is_new, again.is_new) == (True, False)
     assert again.version == first.version
 
 
-def test_push_same_bytes_after_another_version_is_a_new_version(store: LocalModelStore, new_model: NewModel) -> None:
+def test_push_same_bytes_after_another_version_is_a_new_version(store: ModelStore, new_model: NewModel) -> None:
     numbers = [store.push(new_model(seed), provenance()).version.number for seed in (1, 2, 1)]
     assert len(set(numbers)) == 3
     newest = store.production("taxi")
@@ -147,13 +150,13 @@ def test_push_same_bytes_after_another_version_is_a_new_version(store: LocalMode
     assert newest.number == numbers[2]
 
 
-def test_push_same_bytes_as_a_damaged_version_is_a_new_version(store: LocalModelStore, new_model: NewModel) -> None:
+def test_push_same_bytes_as_a_damaged_version_is_a_new_version(store: ModelStore, new_model: NewModel) -> None:
     first = store.push(new_model(1), provenance()).version
-    (Path(first.uri) / "variables" / "variables.index").unlink()
+    storage.delete_file(storage.join(first.uri, "variables", "variables.index"))
     assert store.push(new_model(1), provenance()).version.number > first.number
 
 
-def test_push_what_is_no_model_is_refused(store: LocalModelStore, tmp_path: Path) -> None:
+def test_push_what_is_no_model_is_refused(store: ModelStore, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"no saved_model\.pb"):
         store.push(tmp_path, provenance())
 
@@ -164,28 +167,29 @@ def test_push_store_that_cannot_be_written_is_a_clear_error(new_model: NewModel,
         LocalModelStore(tmp_path / "file" / "store").push(new_model(1), provenance())
 
 
-def test_verify_names_each_file_that_differs(store: LocalModelStore, new_model: NewModel) -> None:
+def test_verify_names_each_file_that_differs(store: ModelStore, new_model: NewModel) -> None:
     version = store.push(new_model(1), provenance()).version
     assert store.verify(version) == []
-    folder = Path(version.uri)
-    (folder / "fingerprint.pb").unlink()
-    (folder / "saved_model.pb").write_bytes(b"y" * 3_000)
-    (folder / "extra").write_text("")
+    storage.delete_file(storage.join(version.uri, "fingerprint.pb"))
+    storage.write_bytes(storage.join(version.uri, "saved_model.pb"), b"y" * 3_000)
+    storage.write_text(storage.join(version.uri, "extra"), "")
     problems = store.verify(version)
     assert len(problems) == 3
     assert "extra is not part of the version" in problems[0]
     assert "fingerprint.pb is missing" in problems[1]
     assert "saved_model.pb was changed: 3,000 bytes" in problems[2]
+    with pytest.raises(StoreError, match=r"is not what was pushed: .*extra is not part"):
+        store.promote("taxi", version.number)
 
 
-def test_verify_empty_version_reports_every_file(store: LocalModelStore, new_model: NewModel) -> None:
+def test_verify_empty_version_reports_every_file(store: ModelStore, new_model: NewModel) -> None:
     version = store.push(new_model(1), provenance()).version
-    for path in Path(version.uri).rglob("*"):
-        path.unlink() if path.is_file() else None
+    for file in storage.list_files(version.uri):
+        storage.delete_file(file.uri)
     assert len(store.verify(version)) == 6
 
 
-def test_versions_of_each_model_are_apart(store: LocalModelStore, new_model: NewModel) -> None:
+def test_versions_of_each_model_are_apart(store: ModelStore, new_model: NewModel) -> None:
     assert (store.models(), store.versions("taxi"), store.production("taxi")) == ([], [], None)
     old = store.push(new_model(1), provenance("taxi")).version
     new = store.push(new_model(2), provenance("taxi")).version
@@ -195,7 +199,7 @@ def test_versions_of_each_model_are_apart(store: LocalModelStore, new_model: New
     assert store.production("taxi") == new
 
 
-def test_version_that_is_not_there_names_those_that_are(store: LocalModelStore, new_model: NewModel) -> None:
+def test_version_that_is_not_there_names_those_that_are(store: ModelStore, new_model: NewModel) -> None:
     number = store.push(new_model(1), provenance()).version.number
     with pytest.raises(StoreError, match=f"no version 7 in .*its versions are {number}"):
         store.version("taxi", 7)
@@ -203,23 +207,22 @@ def test_version_that_is_not_there_names_those_that_are(store: LocalModelStore, 
         store.version("iris", 7)
 
 
-def test_version_with_a_broken_manifest_names_the_file(store: LocalModelStore, new_model: NewModel) -> None:
+def test_version_with_a_broken_manifest_names_the_file(store: ModelStore, new_model: NewModel, uri: str) -> None:
     number = store.push(new_model(1), provenance()).version.number
-    manifest = next((Path(store.version("taxi", number).uri).parent / ".manifests").iterdir())
-    manifest.write_text("{")
-    with pytest.raises(StoreError, match=rf"{number}\.json is damaged"):
+    storage.write_text(storage.join(uri, "taxi", ".manifests", f"{number}.json"), "{")
+    with pytest.raises(StoreError, match=rf"{number}\.json.* is damaged"):
         store.production("taxi")
 
 
 @pytest.mark.parametrize("left_out", ["", ".state.json"])
 def test_folder_of_a_model_that_was_copied_changes_neither(
-    store: LocalModelStore, new_model: NewModel, tmp_path: Path, left_out: str
+    store: ModelStore, new_model: NewModel, uri: str, left_out: str
 ) -> None:
     """By its records it is the other model: a version of it would be that one's."""
     number = store.push(new_model(1), provenance()).version.number
-    shutil.copytree(
-        tmp_path / "store" / "taxi", tmp_path / "store" / "cab", ignore=shutil.ignore_patterns(left_out or "-")
-    )
+    for name, content in written(storage.join(uri, "taxi")).items():
+        if name != left_out:
+            storage.write_bytes(storage.join(uri, "cab", name), content)
     with pytest.raises(StoreError, match=r"is that of .* copied or renamed"):
         store.version("cab", number)
     with pytest.raises(StoreError, match=r"is that of .* copied or renamed"):
