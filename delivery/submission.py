@@ -91,15 +91,18 @@ def remote_request(
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
     if storage.in_bucket(home := environment.settings.remote_home):
-        _reachable(home, "remote_home", "set remote_home: gs://BUCKET/slipway")
+        _reachable(environment, target, home, "remote_home", "set remote_home: gs://BUCKET/slipway")
     folder, config = environment.module(module)
     uri = data or config.data
     if uri and is_pointer(uri):
         [uri] = parts_of(uri, Path.cwd() if data else environment.project)
         uri = keep_pointer(uri, environment.remote.data, write=publish)
-    uri = _remote_data(environment, folder, uri, publish=publish)
+    uri = _remote_data(environment, target, folder, uri, publish=publish)
     for join in joins_of(config, environment.project):
-        _reachable(join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
+        _reachable(environment, target, join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
+    for what, place in _other_places(environment, config, pipeline).items():
+        for part in parts_of(place) if place else ():
+            _log_in(environment, target, part, what, "give gs://BUCKET/PATH")
     if publish:
         _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)
@@ -198,7 +201,8 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
             f"{path} starts a training as other settings, or --set, describe it ({training}): submit the pipeline "
             "itself, without the file"
         )
-    return Submission(package, package.fields | ({"data_uri": _reachable(data)} if data else {}), lineage)
+    given = {"data_uri": _reachable(environment, target, data)} if data else {}
+    return Submission(package, package.fields | given, lineage)
 
 
 @contextmanager
@@ -285,7 +289,9 @@ def platform_of(
     )
 
 
-def _remote_data(environment: Environment, folder: Path, uri: str | None, *, publish: bool) -> str:
+def _remote_data(
+    environment: Environment, target: RemoteTarget, folder: Path, uri: str | None, *, publish: bool
+) -> str:
     home = environment.settings.home
     if uri is None:
         sample = sample_data(folder, home)
@@ -294,18 +300,47 @@ def _remote_data(environment: Environment, folder: Path, uri: str | None, *, pub
             copy = storage.join(environment.settings.remote_home, *file.relative_to(home).parts)
             if publish and not storage.exists(copy):
                 storage.copy(str(file), copy)
-    return _reachable(uri)
+    return _reachable(environment, target, uri)
+
+
+def _other_places(environment: Environment, config: ModuleConfig, pipeline: str) -> dict[str, str]:
+    """What a pipeline's steps read and write beside the data, by the setting that names it."""
+    if pipeline == "batch_prediction":
+        return {"batch_prediction.to": config.batch_prediction.to}
+    if pipeline == "monitoring":
+        return {"request_log": environment.settings.request_log, "monitoring.labels": config.monitoring.labels or ""}
+    return {}
 
 
 def _reachable(
-    uri: str, what: str = "data", fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE"
+    environment: Environment,
+    target: RemoteTarget,
+    uri: str,
+    what: str = "data",
+    fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE",
 ) -> str:
     """The URI of data, if runs on a cluster can read it."""
     for part in parts_of(uri):
-        if part.startswith("s3://"):
-            raise ConfigError(f"{what} = {part}: the steps of a run on a cluster have no login to S3 yet; {fix}")
-        if not part.startswith(("gs://", "bq://", SNAPSHOT)):
+        _log_in(environment, target, part, what, fix)
+        if not part.startswith(("gs://", "s3://", "bq://", SNAPSHOT)):
             raise ConfigError(
                 f"{what} = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and {fix}"
             )
     return uri
+
+
+def _log_in(environment: Environment, target: RemoteTarget, uri: str, what: str, fix: str) -> None:
+    """Raises a ConfigError for a URI of S3 to which the steps of a run have no login."""
+    kubeflow = environment.settings.kubeflow
+    if uri.startswith("minio://"):
+        raise ConfigError(f"{what} = {uri}: that is Kubeflow's name for S3 in URIs of artifacts; write s3:// for it")
+    if not uri.startswith("s3://"):
+        return
+    if target == "vertex":
+        raise ConfigError(f"{what} = {uri}: Vertex's steps have Google's login alone, and none to S3; {fix}")
+    if not (kubeflow.s3_secret or kubeflow.service_account):
+        raise ConfigError(
+            f"{what} = {uri}: the steps have no login to S3: set kubeflow.s3_secret to the name of a secret with "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or kubeflow.service_account to an account that has a role "
+            "(IRSA); docs/kubeflow.md makes both"
+        )
