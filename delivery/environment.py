@@ -163,19 +163,19 @@ class Environment:
         place = {"environment": "local"} if local else {"environment": self.name or "base", "store": self.remote.store}
         return Tracked(**self.settings.tracking.model_dump(), **place)
 
-    def destination(self, target: RemoteTarget, image: str) -> Destination:
+    def destination(self, target: RemoteTarget, image: str, pipeline: str) -> Destination:
         """Where a pipeline is compiled for, with the image of its steps."""
         from delivery.compile import Destination
 
         its, kubeflow = self.settings, self.settings.kubeflow
-        for pipeline in getattr(its, target).service_accounts:
-            find_pipeline(pipeline)  # refuses a name that none has
+        for name in (*getattr(its, target).service_accounts, *kubeflow.s3_secrets):
+            find_pipeline(name)  # refuses a name that none has
         wanted = {
             "activeDeadlineSeconds": kubeflow.active_deadline_seconds,
             "resourceTtlOnCompletion": kubeflow.ttl_seconds,
         }
         limits = {name: value for name, value in wanted.items() if value and target == "kubeflow"}
-        root, secret = self.pipeline_root(target), kubeflow.s3_secret
+        root, secret = self.pipeline_root(target), kubeflow.secret_of(pipeline)
         return Destination(target, image, its.compute, root, limits, s3_secret=secret)
 
     def has_target(self, name: RemoteTarget) -> bool:

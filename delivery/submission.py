@@ -16,11 +16,12 @@ from delivery.environment import Environment
 from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
+from delivery.reach import Reach
 from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Locations, Platform, find_pipeline
 from serving.manifests import publish_manifests
 from slipway.data.examples.joins import joins_of
-from slipway.data.examples.source import SNAPSHOT, parts_of
+from slipway.data.examples.source import parts_of
 from slipway.data.snapshots.dvc import is_pointer
 from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
@@ -90,19 +91,18 @@ def remote_request(
 
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
+    reach = Reach(environment, target, pipeline)
     if storage.in_bucket(home := environment.settings.remote_home):
-        _reachable(environment, target, home, "remote_home", "set remote_home: gs://BUCKET/slipway")
+        reach.require(home, "remote_home", "set remote_home: gs://BUCKET/slipway")
     folder, config = environment.module(module)
     uri = data or config.data
     if uri and is_pointer(uri):
         [uri] = parts_of(uri, Path.cwd() if data else environment.project)
         uri = keep_pointer(uri, environment.remote.data, write=publish)
-    uri = _remote_data(environment, target, folder, uri, publish=publish)
+    uri = reach.require(uri or _sample_in_bucket(environment, folder, publish=publish))
     for join in joins_of(config, environment.project):
-        _reachable(environment, target, join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
-    for what, place in _other_places(environment, config, pipeline).items():
-        for part in parts_of(place) if place else ():
-            _log_in(environment, target, part, what, "give gs://BUCKET/PATH")
+        reach.require(join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
+    reach.require_others(config)
     if publish:
         _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)
@@ -136,7 +136,8 @@ def prepared(
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=publish)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{pipeline}.yaml"
-        compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, path)
+        destination = environment.destination(target, request.lineage.image, pipeline)
+        compile_pipeline(pipeline, destination, request.arguments, path)
         package = read_package(path)
         yield Submission(package, package.fields, request.lineage, key)
 
@@ -169,7 +170,8 @@ def write_package(
         readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
         environment = replace(environment, settings=environment.settings.model_copy(update=readable))
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
-    compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, output)
+    destination = environment.destination(target, request.lineage.image, pipeline)
+    compile_pipeline(pipeline, destination, request.arguments, output)
 
 
 def packaged(environment: Environment, target: RemoteTarget, path: Path, module: str, data: str | None) -> Submission:
@@ -201,7 +203,7 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
             f"{path} starts a training as other settings, or --set, describe it ({training}): submit the pipeline "
             "itself, without the file"
         )
-    given = {"data_uri": _reachable(environment, target, data)} if data else {}
+    given = {"data_uri": Reach(environment, target, lineage.pipeline).require(data)} if data else {}
     return Submission(package, package.fields | given, lineage)
 
 
@@ -289,58 +291,11 @@ def platform_of(
     )
 
 
-def _remote_data(
-    environment: Environment, target: RemoteTarget, folder: Path, uri: str | None, *, publish: bool
-) -> str:
-    home = environment.settings.home
-    if uri is None:
-        sample = sample_data(folder, home)
-        uri = storage.join(environment.settings.remote_home, *sample.relative_to(home).parts)
-        for file in sorted(sample.iterdir()) if sample.is_dir() else [sample]:
-            copy = storage.join(environment.settings.remote_home, *file.relative_to(home).parts)
-            if publish and not storage.exists(copy):
-                storage.copy(str(file), copy)
-    return _reachable(environment, target, uri)
-
-
-def _other_places(environment: Environment, config: ModuleConfig, pipeline: str) -> dict[str, str]:
-    """What a pipeline's steps read and write beside the data, by the setting that names it."""
-    if pipeline == "batch_prediction":
-        return {"batch_prediction.to": config.batch_prediction.to}
-    if pipeline == "monitoring":
-        return {"request_log": environment.settings.request_log, "monitoring.labels": config.monitoring.labels or ""}
-    return {}
-
-
-def _reachable(
-    environment: Environment,
-    target: RemoteTarget,
-    uri: str,
-    what: str = "data",
-    fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE",
-) -> str:
-    """The URI of data, if runs on a cluster can read it."""
-    for part in parts_of(uri):
-        _log_in(environment, target, part, what, fix)
-        if not part.startswith(("gs://", "s3://", "bq://", SNAPSHOT)):
-            raise ConfigError(
-                f"{what} = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and {fix}"
-            )
-    return uri
-
-
-def _log_in(environment: Environment, target: RemoteTarget, uri: str, what: str, fix: str) -> None:
-    """Raises a ConfigError for a URI of S3 to which the steps of a run have no login."""
-    kubeflow = environment.settings.kubeflow
-    if uri.startswith("minio://"):
-        raise ConfigError(f"{what} = {uri}: that is Kubeflow's name for S3 in URIs of artifacts; write s3:// for it")
-    if not uri.startswith("s3://"):
-        return
-    if target == "vertex":
-        raise ConfigError(f"{what} = {uri}: Vertex's steps have Google's login alone, and none to S3; {fix}")
-    if not (kubeflow.s3_secret or kubeflow.service_account):
-        raise ConfigError(
-            f"{what} = {uri}: the steps have no login to S3: set kubeflow.s3_secret to the name of a secret with "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or kubeflow.service_account to an account that has a role "
-            "(IRSA); docs/kubeflow.md makes both"
-        )
+def _sample_in_bucket(environment: Environment, folder: Path, *, publish: bool) -> str:
+    home, remote_home = environment.settings.home, environment.settings.remote_home
+    sample = sample_data(folder, home)
+    for file in sorted(sample.iterdir()) if sample.is_dir() else [sample]:
+        copy = storage.join(remote_home, *file.relative_to(home).parts)
+        if publish and not storage.exists(copy):
+            storage.copy(str(file), copy)
+    return storage.join(remote_home, *sample.relative_to(home).parts)

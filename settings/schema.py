@@ -49,6 +49,7 @@ class Kubeflow(_Strict):
         s3_secret: Secret of Kubernetes, in the namespace of the runs, with the steps' login to s3://: its keys are
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and as needed AWS_SESSION_TOKEN, AWS_ENDPOINT_URL, AWS_REGION
             and AWS_CA_BUNDLE. Without it the steps have the role of their service account (IRSA).
+        s3_secrets: Secrets of single pipelines' steps, by the pipeline's name: `{monitoring: slipway-s3-monitor}`.
         cluster_endpoint: Address of the API within the cluster, at which the monitor's last step starts the training.
         pipeline_root: Root of the steps' artifacts, on gs://, s3:// or, as Kubeflow calls its own store, minio://;
             `<remote_home>/artifacts` if empty.
@@ -72,6 +73,7 @@ class Kubeflow(_Strict):
     service_account: str = ""
     service_accounts: dict[str, str] = {}
     s3_secret: SecretName = ""
+    s3_secrets: dict[str, SecretName] = {}
     cluster_endpoint: WebAddress = "http://ml-pipeline.kubeflow:8888"
     pipeline_root: str = ""
     active_deadline_seconds: int = Field(604_800, ge=0, le=2_147_483_647)
@@ -82,6 +84,14 @@ class Kubeflow(_Strict):
     credential_secret: SecretReference = ""
     ca_file: str = ""
     timeout_seconds: float = Field(60, gt=0)
+
+    def account_of(self, pipeline: str) -> str:
+        """The account that the steps of a pipeline run as."""
+        return self.service_accounts.get(pipeline, self.service_account)
+
+    def secret_of(self, pipeline: str) -> str:
+        """The secret with the login to S3 of the steps of a pipeline."""
+        return self.s3_secrets.get(pipeline, self.s3_secret)
 
 
 class Vertex(_Strict):
@@ -198,8 +208,8 @@ class Settings(_Strict):
         remote_home: URI of the shared state, gs:// or s3://: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
         image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
-        request_log: Log of served requests, a folder, here or in a bucket, as `slipway serve --request-log` writes it, or a
-            table of BigQuery over it, bq://PROJECT.DATASET.TABLE; what `slipway monitor` reads.
+        request_log: Log of served requests, a folder, here or in a bucket, as `slipway serve --request-log` writes it,
+            or a table of BigQuery over it, bq://PROJECT.DATASET.TABLE; what `slipway monitor` reads.
         compute: Resources by task; `default` is for tasks that are not named.
         schedules: Recurring runs, by name.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,27 @@ def test_steps_get_their_login_from_the_secret_and_nothing_secret_is_sent(
         assert given == {"AWS_ACCESS_KEY_ID": "id", "AWS_CA_BUNDLE": "/etc/slipway-s3/ca.crt"}
         assert (tmp_path / executor / "etc/slipway-s3/ca.crt").read_text() == "PEM"
         assert environment(documents, executor, {}, tmp_path) == {}, "a pod that waits for its secret says nothing"
+
+
+@pytest.mark.usefixtures("s3_home")
+def test_pipeline_may_have_a_secret_of_its_own(kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monitor's, which may write less; the training that it starts has the others' secret."""
+    monkeypatch.setenv("SLIPWAY_KUBEFLOW__S3_SECRET", "slipway-s3")
+    monkeypatch.setenv("SLIPWAY_KUBEFLOW__S3_SECRETS", '{"monitoring": "slipway-s3-monitor"}')
+    submit(pipeline="monitoring")
+    named = {
+        version["pipeline_spec"]["pipelineInfo"]["name"]: set(
+            re.findall("slipway-s3[a-z-]*", json.dumps(version["platform_spec"][0]["platforms"]["kubernetes"]))
+        )
+        for version in kubeflow.versions.values()
+    }
+    assert named == {
+        "slipway-monitoring": {"slipway-s3-monitor", "slipway-s3"},  # the second is a part of the folder's name
+        "slipway-training": {"slipway-s3"},
+    }
+    monkeypatch.setenv("SLIPWAY_KUBEFLOW__S3_SECRETS", '{"watching": "slipway-s3-monitor"}')
+    with pytest.raises(ConfigError, match="no pipeline 'watching'"):
+        submit()
 
 
 @pytest.mark.usefixtures("s3_home")
