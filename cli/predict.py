@@ -71,7 +71,9 @@ def predict(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(help="Folder, file.parquet, file.csv or bq:// table; local or gs://.", rich_help_panel=TABLE),
+        typer.Option(
+            help="Folder, file.parquet or file.csv, here or in a bucket; or bq:// table.", rich_help_panel=TABLE
+        ),
     ] = None,
     stage: Annotated[
         str | None, typer.Option(help="stable (default), canary or candidate: its newest.", rich_help_panel=TABLE)

@@ -87,7 +87,7 @@ def submission_of(environment: Environment, repeat: Repeat) -> Iterator[tuple[Re
     """The repeat of a cluster's run: for the same cluster, with the same image, and no step from the cache."""
     lineage, arguments = repeat.request.lineage, repeat.request.arguments
     assert lineage.target != "local"
-    destination = replace(environment.destination(lineage.target, lineage.image), cached=False)
+    destination = replace(environment.destination(lineage.target, lineage.image, lineage.pipeline), cached=False)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{lineage.pipeline}.yaml"
         compile_pipeline(lineage.pipeline, destination, arguments, path)

@@ -18,6 +18,7 @@ from delivery.package import (
     label_token_takers,
     leave_out_implied_edges,
     problems,
+    s3_login,
     spec_of,
 )
 from slipway.compute import Compute
@@ -50,6 +51,7 @@ class Destination:
         pipeline_root: Root of the steps' artifacts; the platform's own if empty.
         limits: Fields of kfp's `PipelineConfig` for Kubeflow: when a run is ended, and when what it left is removed.
         cached: Whether steps may be served from the platform's cache.
+        s3_secret: Secret of Kubernetes with the steps' login to S3, for Kubeflow.
     """
 
     target: RemoteTarget
@@ -58,6 +60,7 @@ class Destination:
     pipeline_root: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
     cached: bool = True
+    s3_secret: str = ""
 
 
 def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
@@ -107,8 +110,13 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     if found := problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
     kubernetes: dict[str, Any] = {"pipelineConfig": dict(destination.limits)} if destination.limits else {}
-    if target == "kubeflow" and (labelled := label_token_takers(spec, _TAKE_TOKENS)):
-        kubernetes["deploymentSpec"] = {"executors": labelled}
+    if target == "kubeflow":
+        executors = label_token_takers(spec, _TAKE_TOKENS)
+        if destination.s3_secret:
+            login = s3_login(destination.s3_secret)
+            executors = {name: login | executors.get(name, {}) for name in spec["deploymentSpec"]["executors"]}
+        if executors:
+            kubernetes["deploymentSpec"] = {"executors": executors}
     documents = [spec, {"platforms": {"kubernetes": kubernetes}}] if kubernetes else [spec]
     as_json = output.suffix == ".json"
     if as_json and kubernetes:

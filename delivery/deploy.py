@@ -69,7 +69,9 @@ class Deployer:
                     f"(`git clean -dX {modules / module}` does), or track them"
                 )
         if not self._home:
-            raise ConfigError("remote_home is not set: set remote_home: gs://BUCKET/slipway in the settings")
+            raise ConfigError(
+                "remote_home is not set: set it in the settings to gs://BUCKET/slipway or s3://BUCKET/slipway"
+            )
         if plan.image and not plan.image_reference:
             raise ConfigError("the image has to be built: set delivery.image_repository, to which it is pushed")
 

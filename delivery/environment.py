@@ -144,8 +144,18 @@ class Environment:
         return VertexTarget(vertex)
 
     def pipeline_root(self, target: RemoteTarget) -> str:
-        """Root of the steps' artifacts; empty if the settings name none."""
+        """Root of the steps' artifacts; empty if the settings name none.
+
+        Raises:
+            ConfigError: it would have a query that Kubeflow does not know.
+        """
         home, own = self.settings.remote_home, getattr(self.settings, target).pipeline_root
+        if not own and home.startswith("s3://") and "?" in home:
+            raise ConfigError(
+                f"remote_home = {home!r}: Kubeflow keeps the steps' artifacts below it, and does not know what stands "
+                "behind the ?. Leave that out, and set AWS_ENDPOINT_URL and AWS_REGION here and in the secret "
+                "kubeflow.s3_secret; or set kubeflow.pipeline_root: s3://BUCKET/PATH"
+            )
         return own or (storage.join(home, "artifacts") if home else "")
 
     def tracked(self, *, local: bool) -> Tracked:
@@ -153,19 +163,20 @@ class Environment:
         place = {"environment": "local"} if local else {"environment": self.name or "base", "store": self.remote.store}
         return Tracked(**self.settings.tracking.model_dump(), **place)
 
-    def destination(self, target: RemoteTarget, image: str) -> Destination:
+    def destination(self, target: RemoteTarget, image: str, pipeline: str) -> Destination:
         """Where a pipeline is compiled for, with the image of its steps."""
         from delivery.compile import Destination
 
         its, kubeflow = self.settings, self.settings.kubeflow
-        for pipeline in getattr(its, target).service_accounts:
-            find_pipeline(pipeline)  # refuses a name that none has
+        for name in (*getattr(its, target).service_accounts, *kubeflow.s3_secrets):
+            find_pipeline(name)  # refuses a name that none has
         wanted = {
             "activeDeadlineSeconds": kubeflow.active_deadline_seconds,
             "resourceTtlOnCompletion": kubeflow.ttl_seconds,
         }
         limits = {name: value for name, value in wanted.items() if value and target == "kubeflow"}
-        return Destination(target, image, its.compute, self.pipeline_root(target), limits)
+        root, secret = self.pipeline_root(target), kubeflow.secret_of(pipeline)
+        return Destination(target, image, its.compute, root, limits, s3_secret=secret)
 
     def has_target(self, name: RemoteTarget) -> bool:
         """Whether the settings say where a target is."""

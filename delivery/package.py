@@ -27,6 +27,16 @@ ARGUMENT_BYTES = 131_071
 _RESERVED_BYTES = 8_192
 # Of pods into which Kubeflow's PodDefault of manifests/monitor-account projects a token.
 TOKEN_LABELS = {"access-ml-pipeline": "true"}
+# Keys of a secret that become variables of the steps, of those that `slipway/remote/s3_login.py` and obstore read.
+S3_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_CA_BUNDLE",
+)
+S3_FOLDER = "/etc/slipway-s3"  # where its keys are files, as the CA that AWS_CA_BUNDLE names
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,20 @@ def label_token_takers(spec: dict[str, Any], steps: Collection[str]) -> dict[str
     labelled = {"podMetadata": {"labels": TOKEN_LABELS}}
     tasks = [task for name, task, _ in _tasks(spec, spec["root"], {}) if step_name(name) in steps]
     return {_executor(spec, task): labelled for task in tasks}
+
+
+def s3_login(secret: str) -> dict[str, Any]:
+    """What the second document says of an executor that has its login to S3 from a Kubernetes secret.
+
+    The fields are kfp-kubernetes', as `use_secret_as_env` and `use_secret_as_volume` set them. A step starts
+    without what the secret lacks, and says so: a pod that waits for it says nothing.
+    """
+    named = {"secretNameParameter": {"runtimeValue": {"constant": secret}}, "optional": True}
+    variables = [{"secretKey": name, "envVar": name} for name in S3_VARIABLES]
+    return {
+        "secretAsEnv": [{**named, "keyToEnv": variables}],
+        "secretAsVolume": [{**named, "mountPath": S3_FOLDER}],
+    }
 
 
 def _executor(spec: dict[str, Any], task: dict[str, Any]) -> str:

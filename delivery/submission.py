@@ -16,11 +16,12 @@ from delivery.environment import Environment
 from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
 from delivery.package import read_package
+from delivery.reach import Reach
 from delivery.targets.base import Recurring, Submission
 from pipelines.registry import Locations, Platform, find_pipeline
 from serving.manifests import publish_manifests, require_readable
 from slipway.data.examples.joins import joins_of
-from slipway.data.examples.source import SNAPSHOT, parts_of
+from slipway.data.examples.source import parts_of
 from slipway.data.snapshots.dvc import is_pointer
 from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
@@ -90,16 +91,18 @@ def remote_request(
 
     `data` is a URI; the module's own without it, else its sample, uploaded.
     """
+    reach = Reach(environment, target, pipeline)
     if storage.in_bucket(home := environment.settings.remote_home):
-        _reachable(home, "remote_home", "set remote_home: gs://BUCKET/slipway")
+        reach.require(home, "remote_home", "set remote_home: gs://BUCKET/slipway")
     folder, config = environment.module(module)
     uri = data or config.data
     if uri and is_pointer(uri):
         [uri] = parts_of(uri, Path.cwd() if data else environment.project)
         uri = keep_pointer(uri, environment.remote.data, write=publish)
-    uri = _remote_data(environment, folder, uri, publish=publish)
+    uri = reach.require(uri or _sample_in_bucket(environment, folder, publish=publish))
     for join in joins_of(config, environment.project):
-        _reachable(join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
+        reach.require(join.data, f"data of features/{join.view}.sql", "give gs://BUCKET/PATH")
+    reach.require_others(config)
     if publish:
         _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)
@@ -133,7 +136,8 @@ def prepared(
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=publish)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{pipeline}.yaml"
-        compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, path)
+        destination = environment.destination(target, request.lineage.image, pipeline)
+        compile_pipeline(pipeline, destination, request.arguments, path)
         package = read_package(path)
         yield Submission(package, package.fields, request.lineage, key)
 
@@ -166,7 +170,8 @@ def write_package(
         readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
         environment = replace(environment, settings=environment.settings.model_copy(update=readable))
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
-    compile_pipeline(pipeline, environment.destination(target, request.lineage.image), request.arguments, output)
+    destination = environment.destination(target, request.lineage.image, pipeline)
+    compile_pipeline(pipeline, destination, request.arguments, output)
 
 
 def packaged(environment: Environment, target: RemoteTarget, path: Path, module: str, data: str | None) -> Submission:
@@ -198,7 +203,8 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
             f"{path} starts a training as other settings, or --set, describe it ({training}): submit the pipeline "
             "itself, without the file"
         )
-    return Submission(package, package.fields | ({"data_uri": _reachable(data)} if data else {}), lineage)
+    given = {"data_uri": Reach(environment, target, lineage.pipeline).require(data)} if data else {}
+    return Submission(package, package.fields | given, lineage)
 
 
 @contextmanager
@@ -287,27 +293,11 @@ def platform_of(
     )
 
 
-def _remote_data(environment: Environment, folder: Path, uri: str | None, *, publish: bool) -> str:
-    home = environment.settings.home
-    if uri is None:
-        sample = sample_data(folder, home)
-        uri = storage.join(environment.settings.remote_home, *sample.relative_to(home).parts)
-        for file in sorted(sample.iterdir()) if sample.is_dir() else [sample]:
-            copy = storage.join(environment.settings.remote_home, *file.relative_to(home).parts)
-            if publish and not storage.exists(copy):
-                storage.copy(str(file), copy)
-    return _reachable(uri)
-
-
-def _reachable(
-    uri: str, what: str = "data", fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE"
-) -> str:
-    """The URI of data, if runs on a cluster can read it."""
-    for part in parts_of(uri):
-        if part.startswith("s3://"):
-            raise ConfigError(f"{what} = {part}: the steps of a run on a cluster have no login to S3 yet; {fix}")
-        if not part.startswith(("gs://", "bq://", SNAPSHOT)):
-            raise ConfigError(
-                f"{what} = {part}: a run on a cluster cannot read this machine's files; copy it to a bucket and {fix}"
-            )
-    return uri
+def _sample_in_bucket(environment: Environment, folder: Path, *, publish: bool) -> str:
+    home, remote_home = environment.settings.home, environment.settings.remote_home
+    sample = sample_data(folder, home)
+    for file in sorted(sample.iterdir()) if sample.is_dir() else [sample]:
+        copy = storage.join(remote_home, *file.relative_to(home).parts)
+        if publish and not storage.exists(copy):
+            storage.copy(str(file), copy)
+    return storage.join(remote_home, *sample.relative_to(home).parts)

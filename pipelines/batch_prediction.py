@@ -32,9 +32,9 @@ def build_batch_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) -> Ba
         """Checks a table, and predicts its rows.
 
         Args:
-            data_uri: File, glob or {SPAN} pattern on gs://, bq://PROJECT.DATASET.TABLE, or snapshot:NAME.
+            data_uri: File, glob or {SPAN} pattern on gs:// or s3://, bq://PROJECT.DATASET.TABLE, or snapshot:NAME.
             window: How many of the newest spans are read, where data_uri holds {SPAN}.
-            to: Folder or file on gs://, or bq://PROJECT.DATASET.TABLE; {SPAN} and {RUN} may stand in it.
+            to: Folder or file on gs:// or s3://, or bq://PROJECT.DATASET.TABLE; {SPAN} and {RUN} may stand in it.
         """
         known = {**given, **locals()}
         with defaults.recorded(known, NAME):
@@ -57,10 +57,10 @@ def batch_arguments(inputs: Inputs) -> dict[str, Any]:
         ConfigError: the destination lies where the platform cannot write.
     """
     asked, to = inputs.config.batch_prediction, inputs.config.batch_prediction.to
-    if inputs.platform.target != "local" and not to.startswith(("gs://", "bq://")):
+    if inputs.platform.target != "local" and not to.startswith(("gs://", "s3://", "bq://")):
         raise ConfigError(
             f"batch_prediction.to = {to!r}: a run on a cluster cannot write to this machine; give --to "
-            "gs://BUCKET/PATH, or bq://PROJECT.DATASET.TABLE"
+            "gs://BUCKET/PATH, s3://BUCKET/PATH or bq://PROJECT.DATASET.TABLE"
         )
     return {
         "module": inputs.module.name,

@@ -36,7 +36,7 @@ def build_monitoring_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) 
 
         Args:
             data_uri: The data of the next training, whose digest is part of the decision.
-            log_uri: The log of requests, a folder on gs://.
+            log_uri: The log of requests, a folder on gs:// or s3://.
             window_start: Start of the window, as 2026-11-26T00:00:00Z; the newest that is over if empty.
             ask: Write hand to train whatever the window shows.
         """
@@ -62,10 +62,10 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
     config, its = inputs.config, inputs.config.monitoring
     if its.labels:
         labels = ",".join(parts_of(its.labels, inputs.project))
-        if inputs.platform.target != "local" and not labels.startswith("gs://"):
+        if inputs.platform.target != "local" and not labels.startswith(("gs://", "s3://")):
             raise ConfigError(
                 f"monitoring.labels = {its.labels!r}: a run on a cluster cannot read this machine's files; write "
-                "them to gs://BUCKET/PATH"
+                "them to gs://BUCKET/PATH or s3://BUCKET/PATH"
             )
         config = config.model_copy(update={"monitoring": its.model_copy(update={"labels": labels})})
     return {

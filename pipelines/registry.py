@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Locations:
-    """Where a target keeps what outlives a run: directories or gs:// URIs.
+    """Where a target keeps what outlives a run: directories, or URIs of a bucket.
 
     `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `data` snapshots, `monitoring`
     the windows that were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start

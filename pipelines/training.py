@@ -46,7 +46,7 @@ def build_training_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) ->
         """Trains, judges and pushes a model.
 
         Args:
-            data_uri: File, glob or {SPAN} pattern on gs://, bq://PROJECT.DATASET.TABLE, or snapshot:NAME.
+            data_uri: File, glob or {SPAN} pattern on gs:// or s3://, bq://PROJECT.DATASET.TABLE, or snapshot:NAME.
             window: How many of the newest spans are read, where data_uri holds {SPAN}.
             epochs: Most epochs of the training.
             seed: Seed of the training.

@@ -14,7 +14,7 @@ from serving.rollout.policy import RolloutPolicy
 from settings.cron import normalise_cron
 from slipway.compute import Compute, DistributionConfig
 from slipway.data.beam import BeamConfig
-from slipway.references import SecretReference, WebAddress
+from slipway.references import SecretName, SecretReference, WebAddress
 from slipway.runs.notifications.config import Notifications
 from slipway.runs.tracking.config import Tracking
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
@@ -46,8 +46,13 @@ class Kubeflow(_Strict):
             `manifests/pipeline-account`. Empty, it is the installation's own, which all its pipelines share.
         service_accounts: Accounts of single pipelines' steps, by the pipeline's name:
             `{monitoring: slipway-monitor-staging}`.
+        s3_secret: Secret of Kubernetes, in the namespace of the runs, with the steps' login to s3://: its keys are
+            AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and as needed AWS_SESSION_TOKEN, AWS_ENDPOINT_URL, AWS_REGION
+            and AWS_CA_BUNDLE. Without it the steps have the role of their service account (IRSA).
+        s3_secrets: Secrets of single pipelines' steps, by the pipeline's name: `{monitoring: slipway-s3-monitor}`.
         cluster_endpoint: Address of the API within the cluster, at which the monitor's last step starts the training.
-        pipeline_root: Root of the steps' artifacts; `<remote_home>/artifacts` if empty.
+        pipeline_root: Root of the steps' artifacts, on gs://, s3:// or, as Kubeflow calls its own store, minio://;
+            `<remote_home>/artifacts` if empty.
         active_deadline_seconds: When a run that has not ended is ended; 0 for never. Kubeflow takes it from 2.17 on.
         ttl_seconds: How long the pods of an ended run are kept, with their logs; 0 for the installation's own time.
             Kubeflow takes it from 2.17 on.
@@ -67,6 +72,8 @@ class Kubeflow(_Strict):
     experiment: str = ""
     service_account: str = ""
     service_accounts: dict[str, str] = {}
+    s3_secret: SecretName = ""
+    s3_secrets: dict[str, SecretName] = {}
     cluster_endpoint: WebAddress = "http://ml-pipeline.kubeflow:8888"
     pipeline_root: str = ""
     active_deadline_seconds: int = Field(604_800, ge=0, le=2_147_483_647)
@@ -77,6 +84,14 @@ class Kubeflow(_Strict):
     credential_secret: SecretReference = ""
     ca_file: str = ""
     timeout_seconds: float = Field(60, gt=0)
+
+    def account_of(self, pipeline: str) -> str:
+        """The account that the steps of a pipeline run as."""
+        return self.service_accounts.get(pipeline, self.service_account)
+
+    def secret_of(self, pipeline: str) -> str:
+        """The secret with the login to S3 of the steps of a pipeline."""
+        return self.s3_secrets.get(pipeline, self.s3_secret)
 
 
 class Vertex(_Strict):
@@ -193,8 +208,8 @@ class Settings(_Strict):
         remote_home: URI of the shared state, gs:// or s3://: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
         image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
-        request_log: Log of served requests, a folder or a gs:// URI, as `slipway serve --request-log` writes it, or a
-            table of BigQuery over it, bq://PROJECT.DATASET.TABLE; what `slipway monitor` reads.
+        request_log: Log of served requests, a folder, here or in a bucket, as `slipway serve --request-log` writes it,
+            or a table of BigQuery over it, bq://PROJECT.DATASET.TABLE; what `slipway monitor` reads.
         compute: Resources by task; `default` is for tasks that are not named.
         schedules: Recurring runs, by name.
     """

@@ -17,8 +17,8 @@ def resolve_source(
 ) -> NamedTuple("Source", [("source_uri", str), ("previous_statistics", str)]):  # type: ignore[valid-type]
     """Finds the files (or the table) behind a data URI, with a digest of their content. Never cached.
 
-    `data_uri` is a file, glob, directory or `{SPAN}` pattern, local or gs://; bq://project.dataset.table; a .sql file;
-    `snapshot:NAME`; or the source that an earlier run read. `window` says how many of the newest spans are read.
+    `data_uri` is a file, glob, directory or `{SPAN}` pattern, local or in a bucket; bq://project.dataset.table; a .sql
+    file; `snapshot:NAME`; or the source that an earlier run read. `window` says how many of the newest spans are read.
     `features` are the shared features that are joined to the rows, a list of `Join` as JSON. `source_uri` is that of a
     `Source` and ends in the digest of its content, so that it keys all later caches; `previous_statistics` is that of
     the statistics of this module's newest run on other data, or empty.

@@ -47,10 +47,6 @@ class KubeflowConfig(Kubeflow):
             raise ConfigError(f"kubeflow.ca_file = {self.ca_file!r}: there is no such file")
         return self
 
-    def account_of(self, pipeline: str) -> str:
-        """The account that the steps of a pipeline run as."""
-        return self.service_accounts.get(pipeline, self.service_account)
-
     @property
     def url(self) -> str:
         """URL of the API, without a slash at its end."""

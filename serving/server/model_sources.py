@@ -19,7 +19,7 @@ from slipway.stores.model_store.numbers import version_of
 
 LOGGER = logging.getLogger(__name__)
 
-_NO_URIS = "a base path is a local folder here; --store gs://… serves a model store on Google Cloud Storage"
+_NO_URIS = "a base path is a local folder here; --store gs://… or s3://… serves a model store in a bucket"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from slipway.errors import ConfigError
 from slipway.stores import storage
 
 if TYPE_CHECKING:
@@ -42,8 +43,19 @@ class BeamConfig(BaseModel):
         return self.flags[0] == IN_PROCESS
 
     def worker_path(self, path: str) -> str:
-        """The path for Beam's workers: outside Vertex nothing is mounted under `/gcs`."""
-        if self.in_process or not path.startswith("/gcs/"):
+        """The path for Beam's workers: outside Vertex nothing is mounted under `/gcs`.
+
+        Raises:
+            ConfigError: workers on other machines cannot read it.
+        """
+        if self.in_process:
+            return path
+        if path.startswith(("/s3/", "/minio/")):
+            raise ConfigError(
+                f"{path}: Beam's workers on other machines read no S3; evaluate by evaluation.engine: vectorised, or "
+                f"set beam.options to [{IN_PROCESS}]"
+            )
+        if not path.startswith("/gcs/"):
             return path
         return f"gs://{path.removeprefix('/gcs/')}"
 

@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl, quote
 from slipway.errors import StoreError
 
 SCHEMES = ("gs", "s3")
+# Kubeflow's name, in URIs of artifacts, for an S3 whose address its own settings hold.
+_OTHER_NAMES = {"minio": "s3"}
 RETRY_SECONDS = 60.0
 
 
@@ -46,7 +48,7 @@ def is_remote(uri: str) -> bool:
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme == "file":
         return False
-    if scheme not in SCHEMES:
+    if _OTHER_NAMES.get(scheme, scheme) not in SCHEMES:
         supported = ", ".join(f"{one}://" for one in ("file", *SCHEMES))
         raise StoreError(f"{uri}: {scheme}:// is not supported; use a local path, or one of {supported}")
     return True
@@ -54,12 +56,14 @@ def is_remote(uri: str) -> bool:
 
 def in_bucket(uri: str) -> bool:
     """Whether a URI is of a scheme that `is_remote` supports; no other one is refused."""
-    return uri.partition("://")[0] in SCHEMES and "://" in uri
+    scheme, separator, _ = uri.partition("://")
+    return bool(separator) and _OTHER_NAMES.get(scheme, scheme) in SCHEMES
 
 
 def parse(uri: str) -> Address:
     """The address that a remote URI names; StoreError if it is incomplete, or names an account."""
     scheme, _, rest = uri.partition("://")
+    scheme = _OTHER_NAMES.get(scheme, scheme)
     located, _, query = rest.partition("?")
     account, _, path = located.rpartition("@")
     bucket, _, inside = path.partition("/")

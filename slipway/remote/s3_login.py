@@ -42,8 +42,14 @@ def find_login(address: Address) -> Login:
     AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE); the credentials of a container and of a machine on AWS.
 
     Raises:
-        StoreError: AWS_CA_BUNDLE names no file that can be read.
+        StoreError: AWS_CA_BUNDLE names no file that can be read, or the account is in a profile.
     """
+    if not address.anonymous and _only_in_a_profile():
+        raise StoreError(
+            f"{address.below('')}: AWS_PROFILE = {os.environ['AWS_PROFILE']}: profiles are not read here, and the "
+            'requests would be made as another account. Run `eval "$(aws configure export-credentials --format env)"`, '
+            "or unset AWS_PROFILE"
+        )
     endpoint = address.endpoint or endpoint_of_variables()
     region = address.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     options: dict[str, Any] = {"region": region, "virtual_hosted_style_request": address.virtual_host}
@@ -61,6 +67,12 @@ def find_login(address: Address) -> Login:
             raise StoreError(f"AWS_CA_BUNDLE = {authority}: {error.strerror}; name the file of your CA") from error
     account = "" if address.anonymous else os.environ.get("AWS_ROLE_ARN") or os.environ.get("AWS_ACCESS_KEY_ID", "")
     return Login(endpoint, account, options, client, authority)
+
+
+def _only_in_a_profile() -> bool:
+    """Whether AWS's own programs would take the account from a file of profiles."""
+    others = ("AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN")
+    return bool(os.environ.get("AWS_PROFILE")) and not any(os.environ.get(name) for name in others)
 
 
 def server_name(login: Login) -> str:

@@ -211,17 +211,6 @@ def test_submit_package_with_data_of_this_machine_is_refused(kubeflow: FakeKubef
         slipway("submit", "taxi", "--target", "kubeflow", "--package", str(package), "--data", "trips.csv")
 
 
-def test_submit_to_a_cluster_without_a_login_to_s3_is_refused(
-    kubeflow: FakeKubeflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ConfigError, match=r"data = s3://bucket/trips.csv: .*no login to S3 yet; give --data gs://"):
-        slipway("submit", "taxi", "--target", "kubeflow", "--data", "s3://bucket/trips.csv")
-    monkeypatch.setenv("SLIPWAY_REMOTE_HOME", "s3://bucket/home")
-    with pytest.raises(ConfigError, match=r"remote_home = s3://bucket/home: .*set remote_home: gs://BUCKET/slipway"):
-        slipway("submit", "taxi", "--target", "kubeflow", "--data", DATA)
-    assert not kubeflow.runs
-
-
 @pytest.mark.parametrize("data", ["trips.csv", "/data/trips.csv", "file:///data/trips.csv", f"{DATA},trips.csv"])
 def test_submit_data_of_this_machine_is_refused(kubeflow: FakeKubeflow, data: str) -> None:
     with pytest.raises(

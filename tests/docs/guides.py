@@ -14,6 +14,7 @@ from settings.load import PROJECT
 from tests.docs.not_run import reason
 from tests.docs.pages import shell_blocks
 
+TYPED = "typed-by-the-reader"  # where a command asks for a secret
 PAGES = ("kubeflow", "monitoring", "operations", "rollouts", "vertex")
 
 
@@ -65,6 +66,8 @@ def run_project(chosen: list[str], folder: Path) -> None:
     (programs / "gcloud").chmod(0o755)
     (folder / "manifests").symlink_to(PROJECT / "manifests")
     (folder / "infrastructure").mkdir()
+    (folder / "infrastructure" / "s3").symlink_to(PROJECT / "infrastructure" / "s3")
+    (folder / "Dockerfile").symlink_to(PROJECT / "Dockerfile")
     given = os.environ | {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HOME": str(folder),
@@ -72,6 +75,6 @@ def run_project(chosen: list[str], folder: Path) -> None:
     }
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", "\n".join(chosen)],
-        cwd=folder, env=given, capture_output=True, text=True, check=False,
+        cwd=folder, env=given, input=f"{TYPED}\n", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -8,6 +8,7 @@ Reason = Literal[
     "asks a person",  # a login in a browser, an editor
     "needs a cloud",
     "needs a registry of images",
+    "needs an index of packages",
     "needs pods",  # a container that runs, or a port of one
     "needs the fork on GitHub",
     "has tests of its own",  # of the same command, with other names
@@ -25,6 +26,8 @@ NOT_RUN: dict[Reason, list[str]] = {
         "gcloud config set project",
         "gcloud container clusters get-credentials",
         'gcloud storage ls "gs://$BUCKET/runs',
+        "mc ",
+        "for ROLE in trainer monitor serving; do\n  mc",
         "terraform -chdir=infrastructure init",
         "terraform -chdir=infrastructure apply",
         "terraform -chdir=infrastructure destroy",
@@ -38,6 +41,11 @@ NOT_RUN: dict[Reason, list[str]] = {
         "DIGEST=$(docker",
         "export SLIPWAY_IMAGE=",
         "skopeo inspect",
+        "while read -r IMAGE",
+    ],
+    "needs an index of packages": [
+        "for LOCK in",
+        "export PIP_NO_INDEX",
     ],
     "needs pods": [
         "kubectl port-forward",
@@ -77,6 +85,7 @@ NOT_RUN: dict[Reason, list[str]] = {
     "fills in an example": [
         "gcloud container clusters describe CLUSTER",
         "gcloud storage cp --recursive URI",
+        "kubectl annotate serviceaccount slipway-pipeline-staging",
         "gcloud secrets versions add NAME",
         "slipway models release MODEL/VERSION",
         "slipway runs show nightly",

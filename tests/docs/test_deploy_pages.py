@@ -18,6 +18,7 @@ from tests.docs.guides import of_the_target
 from tests.docs.pages import DOCS
 from tests.fakes.kubeflow import FakeKubeflow
 from tests.fakes.kubernetes.world import write_overlay
+from tests.fakes.s3_server import S3Server
 from tests.fakes.vertex import FakeVertex
 
 EXAMPLE = re.compile(r"```yaml\n# settings/(\w+)\.yaml\n(.*?)```", re.DOTALL)
@@ -60,7 +61,7 @@ def test_docs_settings_load(folder: Path, doc: Path, environment: str, text: str
 
 @pytest.mark.usefixtures("overlay")
 def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> None:
-    [text] = [text for doc, _, text in EXAMPLES if doc.name == "kubeflow.md"]
+    [text] = [text for doc, name, text in EXAMPLES if (doc.name, name) == ("kubeflow.md", "staging")]
     (folder / "staging.yaml").write_text(text)
     said = run_page("kubeflow")
     [run] = kubeflow.runs.values()
@@ -75,6 +76,21 @@ def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> No
     assert said["slipway submit taxi --wait"].startswith(f"run taxi-{run['run_id']}\n{page}\n")
     assert "create nightly: it is new" in said["slipway schedules apply"]
     assert not kubeflow.recurring_runs
+
+
+def test_docs_kubeflow_commands_work_on_a_store_of_ones_own(
+    kubeflow: FakeKubeflow, s3_server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [text] = [text for _, name, text in EXAMPLES if name == "onpremises"]
+    nightly = "schedules: {nightly: {module: taxi, cron: 0 3 * * *}}"
+    (folder / "staging.yaml").write_text(f"{text.replace('//slipway-staging', '//bucket')}\n{nightly}\n")
+    monkeypatch.delenv("SLIPWAY_REMOTE_HOME")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3_server.port}")
+    said = run_page("kubeflow")
+    [run] = kubeflow.runs.values()
+    assert run["runtime_config"]["pipeline_root"] == "s3://bucket/slipway/artifacts"
+    assert storage.exists(run["runtime_config"]["parameters"]["data_uri"])
+    assert "create nightly: it is new" in said["slipway schedules apply"]
 
 
 @pytest.mark.usefixtures("overlay")

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from delivery.package import S3_VARIABLES
 from settings.load import PROJECT
 from slipway.errors import RolloutInconclusiveError
 from tests.cli.commands import slipway
-from tests.docs.guides import copied, of_the_project, run_project
+from tests.docs.guides import TYPED, copied, of_the_project, run_project
 from tests.docs.runbooks import Operator
 from tests.fakes.google_project import Project
 from tests.fakes.kubernetes.model_server import Pod
@@ -35,6 +37,8 @@ def api(tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> I
         for name, namespace in (("ml-pipeline-ui", "kubeflow"), ("default-editor", "PROFILE")):
             metadata = {"name": name, "namespace": namespace}
             api.objects.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}, "kubeflow")
+        launcher = {"name": "kfp-launcher", "namespace": "kubeflow"}
+        api.objects.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": launcher}, "kubeflow")
         for name in ("ml-pipeline-ui", "workflow-controller"):
             metadata = deployment["metadata"] | {"name": name, "namespace": "kubeflow"}
             api.objects.create(deployment | {"metadata": metadata}, "kubeflow")
@@ -77,6 +81,40 @@ def test_what_kubeflows_guide_makes_by_hand_it_takes_down(api: KubernetesApi, tm
     assert not ui.get("annotations")
     restarted = after["Deployment", "kubeflow/ml-pipeline-ui"]["spec"]["template"]["metadata"]["annotations"]
     assert "kubectl.kubernetes.io/restartedAt" in restarted
+
+
+@kubectl
+def test_own_s3_of_kubeflows_guide_gives_steps_and_launcher_one_login(api: KubernetesApi, tmp_path: Path) -> None:
+    """The ConfigMap has the fields of backend/src/v2/config/s3.go, and names keys that the secret has."""
+    here = of_the_project("kubeflow")
+    first = next(number for number, one in enumerate(here) if one.startswith("export S3_BUCKET"))
+    last = next(number for number, one in enumerate(here) if one.startswith("images |"))
+    run_project(here[first : last + 1], tmp_path)
+    made = stored(api)
+    secret = made["Secret", "kubeflow/slipway-s3"]["data"]
+    assert {key: base64.b64decode(value).decode() for key, value in secret.items()} == {
+        "AWS_ACCESS_KEY_ID": "slipway-trainer",
+        "AWS_SECRET_ACCESS_KEY": TYPED,
+        "AWS_ENDPOINT_URL": "https://minio.example.com:9000",
+        "AWS_REGION": "us-east-1",
+    }
+    assert set(secret) <= set(S3_VARIABLES)
+    providers = yaml.safe_load(made["ConfigMap", "kubeflow/kfp-launcher"]["data"]["providers"])
+    assert set(providers) == {"s3"}
+    default = providers["s3"]["default"]
+    assert set(default) == {"endpoint", "disableSSL", "region", "credentials"}
+    assert default["endpoint"] == "minio.example.com:9000"
+    assert default["credentials"]["fromEnv"] is False
+    named = default["credentials"]["secretRef"]
+    assert named["secretName"] == "slipway-s3"
+    assert {named["accessKeyKey"], named["secretKeyKey"]} <= set(secret)
+    assert "arn:aws:s3:::slipway-staging/slipway/models/*" in (tmp_path / "serving.json").read_text()
+    images = (tmp_path / "images.txt").read_text().split()
+    assert all("@sha256:" in image for image in images)
+    assert {image.partition("@")[0].partition(":")[0] for image in images} == {
+        "docker.io/library/python",
+        "tensorflow/serving",
+    }
 
 
 @kubectl

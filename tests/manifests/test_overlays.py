@@ -200,6 +200,15 @@ def test_profiles_project_the_token_that_the_monitors_last_step_reads(tmp_path: 
     assert spec["selector"]["matchLabels"] == TOKEN_LABELS
 
 
+@pytest.mark.parametrize("folder", [*ACCOUNTS, *MONITORS], ids=lambda folder: folder.parent.name + folder.name)
+def test_artifacts_on_s3_let_the_launcher_read_one_secret(folder: Path, tmp_path: Path) -> None:
+    base, component = (os.path.relpath(path, tmp_path) for path in (folder, MANIFESTS / "pipeline-account" / "s3"))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [base], "components": [component]}))
+    assert _may(tmp_path) == _may(folder) | {("", "secrets"): {"get"}}
+    (role,) = (each for each in rendered(tmp_path) if each["kind"] == "Role")
+    assert role["rules"][-1]["resourceNames"] == ["slipway-s3"]
+
+
 @pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
 def test_overlay_says_which_tensorflow_serving_runs(folder: Path) -> None:
     """So that no file of the base has to be edited, and staging may have another one than production."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlencode, urlsplit
 
 import yaml
 
@@ -170,7 +171,7 @@ def _places(pointer: Pointer) -> Iterator[str]:
         elif name and (why := _unreadable(name, remote)):
             refused.append(f"{pointer.uri}: {why}: {_PULL}")
         elif name:
-            url = remote["url"]
+            url = _located(remote)
             places.append(url if storage.is_remote(url) else str(home / Path(url).expanduser()))
     if refused and len(places) == 1 and not _is_cached(pointer, places[0]):
         raise DataError(refused[0])
@@ -180,10 +181,18 @@ def _places(pointer: Pointer) -> Iterator[str]:
 def _unreadable(name: str, remote: dict[str, str]) -> str:
     """Why a remote can be read by DVC alone; empty if it can be read here."""
     scheme, separator, _ = remote["url"].partition("://")
-    if separator and scheme != "gs":
-        return f"the remote {name!r} is on {scheme}://, and only local ones and gs:// are read here"
+    if separator and scheme not in ("gs", "s3"):
+        return f"the remote {name!r} is on {scheme}://, and only local ones, gs:// and s3:// are read here"
     aware = next((key for key in ("version_aware", "worktree") if remote.get(key, "").lower() == "true"), "")
     return f"the remote {name!r} is {aware}, and has no files by their MD5" if aware else ""
+
+
+def _located(remote: dict[str, str]) -> str:
+    """The URI of a remote; an S3's with the endpoint and region that DVC was told. Its login is not read."""
+    url, endpoint = remote["url"].rstrip("/"), urlsplit(remote.get("endpointurl", ""))
+    told = {"scheme": endpoint.scheme, "endpoint_override": endpoint.netloc, "region": remote.get("region", "")}
+    query = urlencode({key: value for key, value in told.items() if value})
+    return f"{url}?{query}" if url.startswith("s3://") and query else url
 
 
 def _is_cached(pointer: Pointer, cache: str) -> bool:

@@ -29,6 +29,8 @@ __all__ = [
 
 def open_store(uri: str) -> ModelStore:
     """The model store at a URI: a directory of this machine, or in a bucket; StoreError for any other."""
+    if uri.startswith(("/s3/", "/minio/")):
+        raise StoreError(f"{uri} is where a step has copies of a bucket; name the store s3://{uri.split('/', 2)[2]}")
     if uri.startswith("/gcs/"):
         raise StoreError(
             f"{uri} is a bucket that Cloud Storage FUSE mounts, where no version can appear by one rename; "

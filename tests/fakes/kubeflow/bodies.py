@@ -13,6 +13,7 @@ import yaml
 from google.protobuf.json_format import ParseDict, ParseError
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from tests.fakes.kubeflow.pods import require_executors
 from tests.fakes.loopback_server import Refused, Request
 
 Json = dict[str, Any]
@@ -111,6 +112,7 @@ def require_documents(text: str, *, limits: bool) -> list[Json]:
             ParseDict(document, message, ignore_unknown_fields=False)
     except ParseError as error:
         raise Refused(400, f"Invalid input error: Failed to parse the spec: {error}") from error
+    require_executors(documents)
     for document in documents[1:]:
         for name in document["platforms"]["kubernetes"].get("pipelineConfig", {}):
             if not limits:

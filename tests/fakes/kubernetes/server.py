@@ -30,6 +30,7 @@ _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 # resource: group/version and kind
 RESOURCES = {
     "configmaps": ("v1", "ConfigMap"),
+    "secrets": ("v1", "Secret"),
     "services": ("v1", "Service"),
     "serviceaccounts": ("v1", "ServiceAccount"),
     "pods": ("v1", "Pod"),

@@ -5,6 +5,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 
 from slipway.data.beam import BeamConfig, scratch_folder
+from slipway.errors import ConfigError
 
 
 def test_beam_config_without_a_runner_stays_in_this_process() -> None:
@@ -27,6 +28,12 @@ def test_beam_config_worker_path_below_gcs_is_a_uri_for_other_machines_only() ->
     assert elsewhere.worker_path("/gcs/bucket/model") == "gs://bucket/model"
     assert elsewhere.worker_path("/home/model") == "/home/model"
     assert BeamConfig().worker_path("/gcs/bucket/model") == "/gcs/bucket/model"
+
+
+def test_beam_config_workers_elsewhere_read_no_s3() -> None:
+    with pytest.raises(ConfigError, match=r"/s3/bucket/model: .*evaluation.engine: vectorised"):
+        BeamConfig(options=["--runner=FlinkRunner"]).worker_path("/s3/bucket/model")
+    assert BeamConfig().worker_path("/s3/bucket/model") == "/s3/bucket/model"
 
 
 def test_scratch_folder_lies_below_temp_location_and_goes(tmp_path: Path) -> None:

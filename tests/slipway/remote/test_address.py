@@ -17,6 +17,7 @@ from slipway.remote.address import RETRY_SECONDS, Address, is_remote, parse
             "s3://b/x?endpoint_override=minio:9000&region=eu-central-1&force_virtual_addressing=true",
             Address("s3", "b", "x", False, "https://minio:9000", RETRY_SECONDS, "eu-central-1", True),
         ),
+        ("minio://b/x", Address("s3", "b", "x", False, "", RETRY_SECONDS)),  # Kubeflow's own word for it
     ],
 )
 def test_parse_gives_every_part(uri: str, address: Address) -> None:
@@ -40,6 +41,7 @@ def test_parse_wrong_uri_names_the_fix(uri: str, message: str) -> None:
 def test_is_remote_knows_the_schemes() -> None:
     assert is_remote("gs://b/x")
     assert is_remote("s3://b/x")
+    assert is_remote("minio://b/x")
     assert not is_remote("/x")
     assert not is_remote("file:///x")
     with pytest.raises(StoreError, match=r"hdfs:// is not supported.*gs://, s3://"):

@@ -171,6 +171,16 @@ def test_endpoint_and_region_come_from_the_variables(s3_server: S3Server, monkey
     assert open_objects("s3://bucket").read("store/x") == b"1"
 
 
+def test_account_of_a_profile_is_refused_with_the_command_that_takes_it_out(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "trainer")
+    assert open_objects(s3_server.uri("store")).names("") == []  # the variables come first, as with AWS's own programs
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(StoreError, match=r"AWS_PROFILE = trainer.*aws configure export-credentials"):
+        open_objects(s3_server.uri("store")).names("")
+
+
 def test_ca_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/no/ca.pem")
     with pytest.raises(StoreError, match=r"AWS_CA_BUNDLE = /no/ca.pem: No such file"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from slipway.data.snapshots.take import keep_pointer, take_snapshot
 from slipway.errors import DataError
 from slipway.stores import storage
 from tests.fakes.fault_proxy import FaultProxy
+from tests.fakes.s3_server import S3Server
 
 TRIPS = b"fare\n1\n"
 
@@ -144,7 +146,7 @@ def test_revision_is_read_from_the_remote_that_it_names_or_from_todays(tmp_path:
 
 def test_config_local_comes_first(tmp_path: Path, root: str) -> None:
     project = Project(tmp_path / "project")
-    project.configure(url="s3://bucket/x")
+    project.configure(url="azure://bucket/x")
     project.configure("config.local", url=project.remote)
     assert contents(keep_pointer(project.add("trips.csv", TRIPS), root), root) == {"trips.csv": TRIPS}
 
@@ -153,7 +155,7 @@ def test_bytes_in_the_cache_need_no_remote(tmp_path: Path, root: str) -> None:
     project = Project(tmp_path / "project")
     pointer = project.add("trips.csv", TRIPS)
     Path(project.remote).rename(project.folder / ".dvc" / "cache")
-    project.configure(url="s3://bucket/x")
+    project.configure(url="azure://bucket/x")
     assert contents(keep_pointer(pointer, root), root) == {"trips.csv": TRIPS}
 
 
@@ -173,7 +175,16 @@ def test_text_of_dvc_2_has_the_md5_of_its_lines(tmp_path: Path, root: str) -> No
     assert contents(keep_pointer(project.add("trips.csv", windows, md5(TRIPS)), root), root) == {"trips.csv": windows}
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gdrive", "ssh", "http", "https", "azure", "hdfs", "oss", "webdav", "remote"])
+def test_remote_on_s3_is_read_at_its_endpoint(s3_server: S3Server, tmp_path: Path, root: str) -> None:
+    project = Project(tmp_path / "project")
+    pointer = project.add("trips.csv", TRIPS)
+    project.configure(url="s3://bucket/dvc/", endpointurl=f"http://127.0.0.1:{s3_server.port}", region="us-east-1")
+    s3_server.put(f"dvc/files/md5/{md5(TRIPS)[:2]}/{md5(TRIPS)[2:]}", TRIPS)
+    shutil.rmtree(project.remote)
+    assert contents(keep_pointer(pointer, root), root) == {"trips.csv": TRIPS}
+
+
+@pytest.mark.parametrize("scheme", ["gdrive", "ssh", "http", "https", "azure", "hdfs", "oss", "webdav", "remote"])
 def test_other_remotes_are_refused_with_the_way_out(scheme: str, tmp_path: Path, root: str) -> None:
     project = Project(tmp_path / "project")
     pointer = project.add("trips.csv", TRIPS)
