@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Generator, Iterator
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from tests.fakes.secret_manager import SecretManager
     from tests.fakes.storage_server import StorageServer
     from tests.fakes.vertex import FakeVertex
+
+
+# Where bytecode is not kept, every worker compiles all tests and every process that a test starts all of Slipway.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
