@@ -18,7 +18,9 @@ from tests.fakes.storage_server import StorageServer
 from tests.small_disk import mount_small_disk
 
 
-@pytest.mark.parametrize(("where", "name"), [("local", "out"), ("local", "out.csv"), ("gs", "out")])
+@pytest.mark.parametrize(
+    ("where", "name"), [pytest.param("local", "out", marks=pytest.mark.slow), ("local", "out.csv"), ("gs", "out")]
+)
 def test_a_job_killed_after_each_of_its_files_goes_on(
     batch: Batch, tmp_path: Path, where: str, name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
