@@ -12,6 +12,10 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml._yaml import CParser
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from slipway.errors import ConfigError
 
@@ -19,7 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 
-class _Loader(yaml.SafeLoader):
+class _Constructor(SafeConstructor, Resolver):
     """Refuses a key that is given twice, and reads `1e-3`, a string to YAML 1.1, as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -31,11 +35,25 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
+_Constructor.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
+
+
+class _QuickLoader(Composer, CParser, _Constructor):
+    """Parses in C, five times as quick; CParser's own composer would overflow the stack where nesting is deep."""
+
+    def __init__(self, text: str) -> None:
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        _Constructor.__init__(self)
+        Resolver.__init__(self)
+
+
+class _TellingLoader(_Constructor, yaml.SafeLoader):
+    """Its errors name the character, the alias and the line."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +132,20 @@ def read_value(text: str, source: str) -> Any:
 def _load(text: str, source: str, *, is_file: bool) -> tuple[Any, yaml.Node | None]:
     """The value and its nodes; an error in a file names the line."""
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        return None if root is None else loader.construct_object(root, deep=True), root
+        try:
+            return _construct(_QuickLoader(text))
+        except (yaml.YAMLError, UnicodeEncodeError):
+            return _construct(_TellingLoader(text))
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if is_file and error.problem_mark else ""
         raise ConfigError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such day
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
+
+
+def _construct(loader: Any) -> tuple[Any, yaml.Node | None]:
+    root = loader.get_single_node()
+    return None if root is None else loader.construct_object(root, deep=True), root
 
 
 def one_line(content: Any) -> str:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from tests.fakes.vertex import FakeVertex
 
 
+# Where bytecode is not kept, every worker compiles all tests and every process that a test starts all of Slipway.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One more than processors: tests wait for a third of their time, for other processes and for the clock."""

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
-from slipway.errors import ModuleError, StoreError
+from slipway.errors import ConfigError, ModuleError, StoreError
 from slipway.module_api.features import VIEW_NAME
 from slipway.remote.objects import ABSENT, Objects, open_objects
 from slipway.stores import storage
+from slipway.strict_yaml import read_value
 
 SIZE_LIMIT = 10_000_000
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -173,9 +172,9 @@ def contract_of(files: Files) -> Any:
 
 def _config(files: Files) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(files.get("module.yaml", b""))
-    except yaml.YAMLError as error:
-        raise ModuleError(f"module.yaml is not YAML: {error}") from error
+        config = read_value(files.get("module.yaml", b"").decode(errors="replace"), "module.yaml")
+    except ConfigError as error:
+        raise ModuleError(str(error)) from error
     return config if isinstance(config, dict) else {}
 
 

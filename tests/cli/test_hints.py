@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ FOLDERS = ("serving", "slipway", "components", "cli", "delivery", "settings", "m
 
 def texts(file: Path) -> Iterator[str]:
     """Texts of a file but docstrings and help, with 1 in place of what is filled in."""
-    nodes = list(ast.walk(ast.parse(file.read_text())))
+    source = file.read_text()
+    nodes = list(ast.walk(ast.parse(source))) if "`slipway " in source else []
     helps = {id(one.value) for one in nodes if isinstance(one, ast.keyword) and one.arg in {"help", "description"}}
     helps |= {id(one.value) for one in nodes if isinstance(one, ast.Expr)}
     for node in nodes:
@@ -39,6 +41,7 @@ def texts(file: Path) -> Iterator[str]:
             yield node.value
 
 
+@cache
 def hints() -> set[str]:
     files = (file for folder in FOLDERS for file in (PROJECT / folder).rglob("*.py"))
     found = {hint for file in files for text in texts(file) for hint in re.findall(r"`(slipway [^`\\]+)`", text)}

@@ -172,6 +172,7 @@ def test_transform_features_writes_the_same_after_an_end_and_after_a_kill(shapes
     assert files(tmp_path / "graph").keys() == files(Path(shapes.graph)).keys()
 
 
+@pytest.mark.slow
 def test_train_model_ends_with_the_same_model_and_each_curve_once(shapes: Artifacts, tmp_path: Path) -> None:
     """How it goes on after a kill: `test_train_killed_resumes_and_ends_as_if_it_had_not_been`."""
     from serving.predictor import Predictor

@@ -26,6 +26,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in found if path.name != "winner.json"}
 
 
+@pytest.mark.slow
 def test_tune_model_that_was_killed_leaves_the_same_files(artifacts: Artifacts, tmp_path: Path) -> None:
     undisturbed = search(artifacts, tmp_path / "a", target=0.0)  # trial 0, and the same with two further seeds
     code = (

@@ -103,8 +103,9 @@ def test_what_decides_a_trial_names_the_folder_of_trials_and_bounds_do_not(
 
 
 def test_the_lineage_tells_what_the_winner_changed_in_module_yaml_as_it_is_now(
-    artifacts: Artifacts, tmp_path: Path
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("components.tune_model.run._make_judge", lambda *_: lambda *_: Judged([0.5], [1]))
     lineage = Lineage(run="r", module="shapes", module_digest="d", data_uri="rows.csv", hyperparameters={"units": 16})
     space = {"units": {"min": 4, "max": 16}}
     first = search(artifacts, tmp_path, space, trials=1)
@@ -116,7 +117,10 @@ def test_the_lineage_tells_what_the_winner_changed_in_module_yaml_as_it_is_now(
     assert (told.hyperparameters, told.overrides) == ({"units": 16}, {"hyperparameters.units": 16})
 
 
-def test_other_data_reuses_the_last_winner_as_long_as_every_says(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_other_data_reuses_the_last_winner_as_long_as_every_says(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.tune_model.run._make_judge", lambda *_: lambda *_: Judged([0.5], [1]))
     space = {"units": {"min": 4, "max": 16}}
     first = search(artifacts, tmp_path, space, trials=1)
     [file] = (tmp_path / "tuning").rglob("winner.json")
@@ -157,7 +161,10 @@ def test_what_the_form_gives_by_hand_is_not_searched() -> None:
     assert choices == {"learning_rate": (), "units": (5,), "training.epochs": (own.training.epochs + 1,)}
 
 
-def test_what_is_given_by_hand_stands_against_the_function_of_model_py(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_what_is_given_by_hand_stands_against_the_function_of_model_py(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.tune_model.run._make_judge", lambda *_: lambda *_: Judged([0.5], [1]))
     model = MODEL + (
         "\n\ndef search_space(trial):\n    units = trial.suggest_int('units', 4, 15)\n"
         "    return {'units': units, 'learning_rate': 0.1 / units}\n"

@@ -19,7 +19,7 @@ from serving.manifests import Object
 from settings.load import PROJECT
 from slipway.errors import DeliveryError, ModuleError
 from slipway.module_kit.requirements import LOCK, digest_lock
-from tests.cli.commands import slipway
+from tests.cli.commands import DATA, slipway
 from tests.fakes.docker import write_docker
 from tests.fakes.image_registry import FakeRegistry
 from tests.fakes.kubeflow import FakeKubeflow
@@ -80,10 +80,10 @@ def test_compile_gives_each_executor_the_layer_of_the_module(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_REQUEST_LOG", "gs://bucket/requests")
     layer, path = registry.push(layer_on(image)), tmp_path / "compiled.yaml"
-    write_package(open_environment(), "kubeflow", "taxi", None, pipeline, path)
+    write_package(open_environment(), "kubeflow", "taxi", DATA, pipeline, path)
     assert images(path) == {layer}
     assert read_package(path).run.lineage.image == layer
-    write_package(open_environment(), "kubeflow", "digits", None, pipeline, path)
+    write_package(open_environment(), "kubeflow", "digits", DATA, pipeline, path)
     assert images(path) == {image}
 
 

@@ -152,6 +152,7 @@ def test_a_rollout_is_played_to_its_end(world: World) -> None:
     assert all(one.says.startswith("console of ") for one in history if one.action != "push")
 
 
+@pytest.mark.slow
 def test_a_rollout_that_is_killed_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = open_environment("staging")
     first, second = world.versions[:2]
@@ -181,6 +182,7 @@ def test_a_rollout_that_is_killed_goes_on_where_it_was(world: World, monkeypatch
     assert (aborted.state, world.stable) == ("succeeded", first), aborted
 
 
+@pytest.mark.slow
 def test_a_held_canary_is_decided(world: World) -> None:
     environment = open_environment("staging")
     first, second = world.versions[:2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,8 +39,9 @@ class Pod:
         name = ":tensorflow:serving:request_latency"
         labels = f'model_name="{model}",API="Predict",entrypoint="REST"'
         lines.append(f"# TYPE {name} histogram")
+        ordered = sorted(self.microseconds)
         for bound in [*BOUNDS, float("inf")]:
-            count = sum(one <= bound for one in self.microseconds)
+            count = bisect_right(ordered, bound)
             lines.append(f'{name}_bucket{{{labels},le="{"+Inf" if bound == float("inf") else bound:}"}} {count}')
         lines.append(f"{name}_sum{{{labels}}} {sum(self.microseconds)}")
         lines.append(f"{name}_count{{{labels}}} {len(self.microseconds)}")

@@ -22,7 +22,7 @@ from tests.small_disk import mount_small_disk
 @pytest.mark.parametrize(
     ("where", "name"),
     [
-        ("local", "out"),
+        pytest.param("local", "out", marks=pytest.mark.slow),
         ("local", "out.csv"),
         ("google_storage", "out"),
         pytest.param("s3_server", "out", marks=pytest.mark.slow),

@@ -55,7 +55,7 @@ def test_duckdb_is_opened_in_one_place() -> None:
         path.relative_to(ROOT).as_posix()
         for room in ROOMS
         for path in (ROOT / room).rglob("*.py")
-        if opens_duckdb(ast.parse(path.read_text(encoding="utf-8")))
+        if "duckdb" in (text := path.read_text(encoding="utf-8")) and opens_duckdb(ast.parse(text))
     ]
     assert found == ["slipway/data/database.py"]
 
@@ -74,3 +74,15 @@ def test_connect_is_in_utc_and_finds_nan_in_parquet(tmp_path: Path) -> None:
 def test_names_and_texts_with_quotes_stay_one_word_of_sql() -> None:
     assert identifier('a"b') == '"a""b"'
     assert literal("it's") == "'it''s'"
+
+
+def test_asof_join_is_no_loop_however_few_rows_are_expected(tmp_path: Path) -> None:
+    few = "(VALUES (1, 2)) AS {}(key, known)"
+    sql = f"FROM {few.format('r')} ASOF LEFT JOIN {few.format('v')} ON r.key = v.key AND r.known >= v.known"
+    with connect(str(tmp_path), memory_limit="100MB", threads=1) as connection:
+        ((_, plan),) = connection.execute(f"EXPLAIN {sql}").fetchall()
+        assert "asof" in plan.lower()
+        assert "loop" not in plan.lower()
+        connection.execute("RESET asof_loop_join_threshold")
+        ((_, plan),) = connection.execute(f"EXPLAIN {sql}").fetchall()
+        assert "loop" in plan.lower()

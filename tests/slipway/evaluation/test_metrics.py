@@ -58,7 +58,7 @@ def check_binary(labels: NDArray[Any], scores: NDArray[np.float32], metrics: dic
         assert_same(metrics[name], value)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 1), SCORES, st.integers(0, 2)), min_size=1, max_size=60))
 def test_binary_metrics_each_slice_equals_scikit_learn(rows: list[tuple[int, float, int]]) -> None:
     labels = np.array([row[0] for row in rows], np.float32)
@@ -87,7 +87,7 @@ def check_multiclass(labels: NDArray[Any], scores: NDArray[np.float32], metrics:
     assert_same(metrics["log_loss"], float(np.mean(-np.log(own))))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.tuples(SCORES, SCORES, st.just(0.2)), st.integers(0, 3)),
@@ -120,7 +120,7 @@ def test_multiclass_auc_and_log_loss_all_classes_present_equal_scikit_learns_own
 VALUES = st.floats(-1e3, 1e3, width=32)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(VALUES, VALUES, st.integers(0, 3)), min_size=1, max_size=40))
 def test_regression_metrics_each_slice_equals_scikit_learn(rows: list[tuple[float, float, int]]) -> None:
     labels = np.array([row[0] for row in rows], np.float32)

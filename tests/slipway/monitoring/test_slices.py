@@ -62,7 +62,7 @@ def compare(
     return compare_window("m", 1, WINDOW, {1: requests}, baseline, config, previous=previous)
 
 
-@pytest.mark.parametrize(("rows", "threshold"), [(1_000, 0.005), (4_000, 0.0001)])
+@pytest.mark.parametrize(("rows", "threshold"), [(1_000, 0.005), pytest.param(4_000, 0.0001, marks=pytest.mark.slow)])
 def test_stable_windows_give_no_alarm_in_any_slice(baseline: Baseline, rows: int, threshold: float) -> None:
     rng = np.random.default_rng(rows)
     false, windows, previous = 0, 100, None

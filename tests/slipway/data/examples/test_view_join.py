@@ -25,7 +25,7 @@ FACTS = st.dictionaries(st.tuples(KEY, TIME), st.none() | st.integers(0, 99), ma
 
 
 @given(ROWS, FACTS, st.none() | st.integers(0, 12))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_join_gives_what_a_plain_loop_gives(
     rows: list[tuple[Any, Any]], facts: dict[tuple[Any, Any], Any], max_age: int | None
 ) -> None:

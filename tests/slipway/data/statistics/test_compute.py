@@ -18,7 +18,7 @@ from slipway.errors import DataError, StoreError
 from tests.example_artifacts import write_examples
 
 STANDARD, QUANTILES = 0, 1
-SMALL = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SMALL = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def describe(folder: Path, values: Any) -> statistics_pb2.FeatureNameStatistics:
