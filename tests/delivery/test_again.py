@@ -320,7 +320,7 @@ def test_run_of_a_package_keeps_what_the_package_was_compiled_with(kubeflow: Fak
     [version] = kubeflow.versions.values()
     kept = json.loads(storage.read_bytes(uploaded(version)[1].arguments_uri))
     wanted = remote_request(open_environment(None, made[3:]), "kubeflow", "taxi", data, publish=False).arguments
-    unused = {"run", "tuning_uri"}  # nothing is searched
+    unused = {"run", "tuning_uri", "tuning_accelerator"}  # nothing is searched
     assert kept == {name: value for name, value in wanted.items() if name not in unused}
 
 

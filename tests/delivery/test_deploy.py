@@ -39,20 +39,24 @@ class DiaryDeployer(Deployer):
         settings = self.environment.settings
         return sync_module(settings.modules / module, f"{settings.remote_home}/modules")
 
-    def _submit(self, module: str, image: str) -> RemoteRun:
-        self._write(f"submit {module} {image[-6:]}")
+    def _submit(self, module: str, environment: Environment) -> RemoteRun:
+        self._write(f"submit {module} {_images(environment)}")
         return RemoteRun(f"{module}-1", f"{module}-1", "pending", "https://kubeflow/run")
 
-    def _apply_overlay(self, image: str) -> None:
-        self._write(f"overlay {image[-6:]}")
+    def _apply_overlay(self, environment: Environment) -> None:
+        self._write(f"overlay {_images(environment)}")
 
-    def _apply_schedules(self, image: str) -> None:
-        self._write(f"schedules {image[-6:]}")
+    def _apply_schedules(self, environment: Environment) -> None:
+        self._write(f"schedules {_images(environment)}")
 
     def _write(self, entry: str) -> None:
         if any(entry.startswith(start) for start in self.fails):
             raise TargetError(f"no {entry} today")
         self.entries.append(entry)
+
+
+def _images(environment: Environment) -> str:
+    return " ".join(image[-6:] for image in (environment.settings.image, environment.settings.gpu_image) if image)
 
 
 @dataclass
