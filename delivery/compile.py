@@ -110,8 +110,8 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     if unknown := compute.keys() - tasks - {"default"}:
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
     distribution = DistributionConfig.model_validate(arguments.get("distribution", {}))
-    asked = accelerator_problems(target, compute, edges(spec), destination.gpu_image, distribution)
-    if found := [*asked, *problems(spec, {})]:
+    refused = list(accelerator_problems(target, compute, edges(spec), destination.gpu_image, distribution))
+    if found := refused or problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
     kubernetes: dict[str, Any] = {"pipelineConfig": dict(destination.limits)} if destination.limits else {}
     if target == "kubeflow" and (pods := pods_of(spec, compute, _TAKE_TOKENS)):

@@ -28,6 +28,7 @@ def search(
     space: dict[str, Any] | None = None,
     model: str = MODEL,
     own: dict[str, Any] | None = None,
+    accelerator: str = "",
     **tuning: Any,
 ) -> TuningFile:
     """`own` are hyperparameters in the place of module.yaml's."""
@@ -40,7 +41,7 @@ def search(
         config.model_copy(update={"hyperparameters": {**config.hyperparameters, **(own or {})}}),
         TuneConfig.model_validate({"search_space": SPACE if space is None else space, "tuning": TUNING | tuning}),
         DistributionConfig(),
-        "",
+        accelerator,
         str(folder / "tuning"),
         RunContext(uri=str(folder / "run"), lineage=lineage),
     )
