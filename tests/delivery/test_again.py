@@ -290,8 +290,8 @@ def test_run_of_a_cluster_is_repeated_there(
     gpus = ("compute.train_model.accelerator.kubeflow=nvidia.com/gpu", "compute.train_model.count=2",
             "distribution.strategy=mirrored", f"gpu_image={old_gpu_image}")  # fmt: skip
     made = ("--set", "training.epochs=3", "--image", old_image, "--data", "snapshot:one")
-    made += tuple(word for pair in gpus for word in ("--set", pair))
-    run = slipway("submit", "taxi", "--target", "kubeflow", *made).stdout.split()[1]
+    asked = [word for pair in gpus for word in ("--set", pair)]
+    run = slipway("submit", "taxi", "--target", "kubeflow", *made, *asked).stdout.split()[1]
     [before] = kubeflow.versions.values()
     end(run, before)
 
