@@ -90,6 +90,7 @@ def show(
         "overrides": assignments(lineage.overrides) or MISSING,
         "git": lineage.git_revision,
         "image": lineage.image,
+        **({"GPU image": lineage.gpu_image} if lineage.gpu_image else {}),
         "baseline": str(manifest.baseline_version or "none"),
         "model digest": manifest.model_digest,
         "files": _files(found),

@@ -129,12 +129,16 @@ def image(
     image: options.Image = None,
     env: options.Env = None,
 ) -> None:
-    """Build and push the image of a module's steps, unless it is there: a layer on the image, with its requirements."""
+    """Build and push the images of a module's steps, unless they are there: layers with its requirements.
+
+    There are two where a step asks for an accelerator: on the image, and on that of steps with one.
+    """
     environment = open_environment(env).with_image(image)
-    base = environment.settings.image
-    require_image(base)
+    settings = environment.settings
+    accelerated = environment.accelerators(settings.delivery.target)
     folder, config = environment.module(name)
-    if not config.requirements:
+    for base in [settings.image, settings.gpu_image] if accelerated else [settings.image]:
+        require_image(base)
+        if config.requirements:
+            base, _ = build_layer(folder, base, environment.builder, environment.checkout.folder)
         echo(base)
-        return
-    echo(build_layer(folder, base, environment.builder, environment.checkout.folder)[0])

@@ -56,7 +56,7 @@ def run(
     from cli.run_output import print_outcome, view_as_json
     from delivery.environment import open_environment
     from delivery.submission import local_request
-    from delivery.targets.local import run_local
+    from delivery.targets.local import gpus, run_local
     from slipway.runs.store import load_run
     from slipway.stores.storage import join
 
@@ -67,6 +67,9 @@ def run(
         _run_again(environment, again, module, quiet=as_json)
         return
     request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
+    asked = environment.accelerators("kubeflow") or environment.accelerators("vertex")
+    if asked and "training_accelerator" in request.arguments and not gpus():
+        echo(f"{', '.join(asked)}: the settings ask for a GPU; this machine has none, and trains on its CPU", err=True)
     if not as_json:
         echo(f"run {request.lineage.run}")
     with progress(quiet=as_json, record=join(environment.local.runs, request.lineage.run)) as update:

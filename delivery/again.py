@@ -19,6 +19,7 @@ from delivery.package import read_package
 from delivery.submission import platform_of
 from delivery.targets.base import Submission
 from pipelines.registry import Locations
+from slipway.compute import compute_of
 from slipway.data.examples.dataset import MANIFEST, Manifest
 from slipway.data.examples.source import Source, write_source
 from slipway.data.snapshots.resolve import changes
@@ -33,6 +34,8 @@ from slipway.stores import storage
 from slipway.targets import RemoteTarget
 from slipway.tuning.result import TuningRecord
 
+# The records of older runs say nothing of them.
+_NO_ACCELERATORS = {"training_accelerator": "", "tuning_accelerator": ""}
 _CODE = ("preprocessing_uri", "model_uri", "schema_uri", "metrics_uri")
 
 
@@ -84,10 +87,14 @@ def repeat_run(environment: Environment, view: RunView) -> Repeat:
 
 @contextmanager
 def submission_of(environment: Environment, repeat: Repeat) -> Iterator[tuple[RemoteTarget, Submission]]:
-    """The repeat of a cluster's run: for the same cluster, with the same image, and no step from the cache."""
+    """The repeat of a cluster's run: on the same cluster, images and accelerators, and no step from the cache."""
     lineage, arguments = repeat.request.lineage, repeat.request.arguments
     assert lineage.target != "local"
-    destination = replace(environment.destination(lineage.target, lineage.image, lineage.pipeline), cached=False)
+    destination = environment.destination(lineage.target, lineage.image, lineage.gpu_image, lineage.pipeline)
+    compute = dict(destination.compute)
+    for step, name in (("train_model", "training_accelerator"), ("tune_model", "tuning_accelerator")):
+        compute[step] = compute_of(compute, step).with_accelerators(lineage.target, arguments[name])
+    destination = replace(destination, compute=compute, cached=False)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{lineage.pipeline}.yaml"
         compile_pipeline(lineage.pipeline, destination, arguments, path)
@@ -124,7 +131,7 @@ def _arguments(view: RunView) -> dict[str, Any]:
             f"`slipway run {lineage.module} --data {lineage.data_uri}` in a checkout of {lineage.git_revision} comes "
             "nearest"
         )
-    arguments: dict[str, Any] = json.loads(storage.read_bytes(lineage.arguments_uri))
+    arguments: dict[str, Any] = _NO_ACCELERATORS | json.loads(storage.read_bytes(lineage.arguments_uri))
     arguments |= {"seed": lineage.seed, HYPERPARAMETERS: json.dumps(lineage.hyperparameters)}
     arguments["epochs"] = lineage.overrides.get("training.epochs", arguments["epochs"])
     tuning = read_record(view.uri, TUNING, TuningRecord)

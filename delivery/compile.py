@@ -10,18 +10,19 @@ from typing import Any
 
 import yaml
 
+from delivery.accelerators import accelerator_problems
 from delivery.manifests import require_digest
 from delivery.package import (
     ask_for_disk,
     call_group_by_pipeline,
     edges,
-    label_token_takers,
     leave_out_implied_edges,
+    pods_of,
     problems,
     s3_login,
     spec_of,
 )
-from slipway.compute import Compute
+from slipway.compute import Compute, DistributionConfig
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
 from slipway.targets import RemoteTarget
@@ -46,7 +47,8 @@ class Destination:
 
     Attributes:
         target: The platform.
-        image: Image of all tasks, by digest.
+        image: Image of the tasks, by digest.
+        gpu_image: Image of those with an accelerator, by digest.
         compute: Resources by task. Tasks of other pipelines may be among them, and `default`.
         pipeline_root: Root of the steps' artifacts; the platform's own if empty.
         limits: Fields of kfp's `PipelineConfig` for Kubeflow: when a run is ended, and when what it left is removed.
@@ -61,12 +63,13 @@ class Destination:
     limits: Mapping[str, int] = field(default_factory=dict)
     cached: bool = True
     s3_secret: str = ""
+    gpu_image: str = ""
 
 
 def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
     """Writes a pipeline's spec as YAML, or JSON by the file's name.
 
-    What only Kubeflow knows, as the limits of a run, is a second document of YAML.
+    What only Kubeflow knows, as the limits of a run and the nodes of a pod, is a second document of YAML.
 
     Args:
         name: Name of a registered pipeline.
@@ -91,6 +94,8 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     job = dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER if target == "vertex" else dsl.PIPELINE_JOB_ID_PLACEHOLDER
     defaults = TaskDefaults(
         image,
+        destination.gpu_image,
+        target,
         compute,
         job,
         dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
@@ -107,11 +112,13 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     tasks = {*edges(spec), *step_names()}
     if unknown := compute.keys() - tasks - {"default"}:
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
-    if found := problems(spec, {}):
+    distribution = DistributionConfig.model_validate(arguments.get("distribution", {}))
+    refused = list(accelerator_problems(target, compute, edges(spec), destination.gpu_image, distribution))
+    if found := refused or problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))
     kubernetes: dict[str, Any] = {"pipelineConfig": dict(destination.limits)} if destination.limits else {}
     if target == "kubeflow":
-        executors = label_token_takers(spec, _TAKE_TOKENS)
+        executors = pods_of(spec, compute, _TAKE_TOKENS)
         if destination.s3_secret:
             login = s3_login(destination.s3_secret)
             executors = {name: login | executors.get(name, {}) for name in spec["deploymentSpec"]["executors"]}

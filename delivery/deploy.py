@@ -72,7 +72,7 @@ class Deployer:
             raise ConfigError(
                 "remote_home is not set: set it in the settings to gs://BUCKET/slipway or s3://BUCKET/slipway"
             )
-        if plan.image and not plan.image_reference:
+        if (plan.image or plan.gpu_image) and not plan.image_reference:
             raise ConfigError("the image has to be built: set delivery.image_repository, to which it is pushed")
 
     def overtaken_by(self) -> str | None:
@@ -93,29 +93,35 @@ class Deployer:
         plan = self.plan
         self.check()
         schedules = plan.schedules or self._schedules_are_stale()
-        image = ""
-        if plan.image or plan.layers or plan.pipelines or plan.manifests or schedules:
+        image = gpu_image = ""
+        if plan.image or plan.gpu_image or plan.layers or plan.pipelines or plan.manifests or schedules:
             with self._step("image"):
-                image = self._image()
+                image = self._image("image", plan.image_tag, plan.image_digest)
+            if plan.gpu_image_tag:
+                with self._step("gpu-image"):
+                    gpu_image = self._image("gpu-image", plan.gpu_image_tag, plan.gpu_image_digest)
         else:
             self.say("image: skipped: nothing needs it")
+        environment = self.environment.with_image(image, gpu_image)
         layers = {}
         for module in plan.requirements if plan.layers or plan.pipelines or schedules else ():
             with self._step(f"image {module}"):
                 layers[module] = self._layer(module, image)
+                if gpu_image:
+                    self._layer(module, gpu_image)
         for module in plan.modules:
             with self._step(f"sync {module}"):
                 published, uploaded = self._sync(module)
                 self.say(f"sync {module}: {'published' if uploaded else 'already there'}: {published.uri}")
-        self._submit_all(image, layers)
+        self._submit_all(environment, layers)
         for overlay in plan.manifests:
             with self._step(f"apply {overlay}"):
-                self._apply_overlay(image)
+                self._apply_overlay(environment)
                 self._record(MANIFESTS, plan.overlay_key(), image)
                 self.say(f"apply {overlay}: done")
         if schedules:
             with self._step("schedules"):
-                self._apply_schedules(image)
+                self._apply_schedules(environment)
                 self.say("schedules: already match the settings")
         for reason in plan.reasons:
             if reason.action == "none":
@@ -125,20 +131,22 @@ class Deployer:
         """Records that a submitted run failed, so that the next plan submits it again."""
         self._record(self._unit(module), self.plan.run_key(module), run=run, failed=True)
 
-    def _image(self) -> str:
-        """The image by digest; built, if the registry does not have it."""
-        registry, plan = self.environment.registry, self.plan
+    def _image(self, subject: str, tag: str, known: str) -> str:
+        """One of the images by digest; built, if the registry does not have it."""
+        registry, builder = self.environment.registry, self.environment.builder
         if registry is None:
-            if not plan.image_digest:
-                raise ConfigError("set delivery.image_repository, or image, by digest, in the settings")
-            self.say(f"image: {plan.image_digest}, from the settings")
-            return plan.image_digest
-        if found := registry.digest(plan.image_tag):
-            self.say(f"image: already there: {found}")
+            if not known:
+                setting = subject.replace("-", "_")
+                raise ConfigError(f"set delivery.image_repository, or {setting}, by digest, in the settings")
+            self.say(f"{subject}: {known}, from the settings")
+            return known
+        if found := registry.digest(tag):
+            self.say(f"{subject}: already there: {found}")
             return found
-        commands = self.environment.builder.commands(plan.image_reference, plan.head)
-        built = build_and_push(commands, self.environment.checkout.folder, registry, plan.image_tag)
-        self.say(f"image: built and pushed: {built}")
+        builder = builder if subject == "image" else builder.for_gpus
+        commands = builder.commands(f"{registry.repository}:{tag}", self.plan.head)
+        built = build_and_push(commands, self.environment.checkout.folder, registry, tag)
+        self.say(f"{subject}: built and pushed: {built}")
         return built
 
     def _layer(self, module: str, image: str) -> str:
@@ -148,7 +156,7 @@ class Deployer:
         self.say(f"image {module}: {'built and pushed' if built else 'already there'}: {layer}")
         return layer
 
-    def _submit_all(self, image: str, layers: Mapping[str, str]) -> None:
+    def _submit_all(self, environment: Environment, layers: Mapping[str, str]) -> None:
         latest = read_latest(self._home, self.plan.environment) if self.plan.pipelines else {}
         waiting = []
         for module in self.plan.pipelines:
@@ -159,8 +167,9 @@ class Deployer:
                 waiting.append(module)
         for module in waiting:
             with self._step(f"submit {module}"):
-                run = self.submitted[module] = self._submit(module, image)
-                self._record(self._unit(module), self.plan.run_key(module), layers.get(module, image), run)
+                run = self.submitted[module] = self._submit(module, environment)
+                image = layers.get(module, environment.settings.image)
+                self._record(self._unit(module), self.plan.run_key(module), image, run)
                 self.say(f"submit {module}: {run.name} {run.url}".rstrip())
 
     # What changes the environment
@@ -169,14 +178,14 @@ class Deployer:
         [folder] = self.environment.module_folders([module])
         return sync_module(folder, self.environment.state.modules)
 
-    def _submit(self, module: str, image: str) -> RemoteRun:
-        """Compiles the pipeline for a module and an image by digest, and starts a run."""
-        environment, name, pipeline = self.environment.with_image(image), self.plan.target, self.plan.pipeline
+    def _submit(self, module: str, environment: Environment) -> RemoteRun:
+        """Compiles the pipeline for a module and the environment's images, and starts a run."""
+        name, pipeline = self.plan.target, self.plan.pipeline
         with prepared(environment, name, module, pipeline=pipeline) as submission:
             return environment.target(name).submit(submission)
 
-    def _apply_overlay(self, image: str) -> None:
-        refresh(self.environment.with_image(image), self.say)
+    def _apply_overlay(self, environment: Environment) -> None:
+        refresh(environment, self.say)
 
     def _schedules_are_stale(self) -> bool:
         """Whether an upgrade of the target, of which no commit knows, made recurring runs stale."""
@@ -185,8 +194,7 @@ class Deployer:
         with self._step("schedules"):
             return any(one.stale for one in self.environment.target(self.plan.target).schedules.list())
 
-    def _apply_schedules(self, image: str) -> None:
-        environment = self.environment.with_image(image)
+    def _apply_schedules(self, environment: Environment) -> None:
         with recurring_runs(environment, self.plan.target, publish=True) as wanted:
             schedules = environment.target(self.plan.target).schedules
             apply(wanted, schedules, lambda action: self.say(f"{action.verb} {action.name}: {action.why}"))

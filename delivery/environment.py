@@ -19,11 +19,13 @@ from delivery.overrides import override_module, parse_pairs, split_overrides
 from pipelines.registry import Locations, find_pipeline
 from settings.load import ENVIRONMENT, PROJECT, load_settings
 from settings.schema import Settings
+from slipway.compute import accelerators_of
 from slipway.errors import ConfigError
 from slipway.module_api import ModuleConfig
 from slipway.runs.tracking.config import Tracked
 from slipway.stores import storage
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
+from slipway.targets import Target as AnyTarget
 
 if TYPE_CHECKING:
     from delivery.compile import Destination
@@ -55,12 +57,19 @@ class Environment:
     def override(self, overrides: Iterable[tuple[str, Any]]) -> Environment:
         """The same environment with other values, as `--set` gives them."""
         for_settings, for_module = split_overrides(overrides)
-        settings = load_settings(self.name, [("image", self.settings.image), *for_settings])
+        images = [("image", self.settings.image), ("gpu_image", self.settings.gpu_image)]
+        settings = load_settings(self.name, [*images, *for_settings])
         return Environment(self.name, settings, dict(for_settings), for_module)
 
-    def with_image(self, image: str | None) -> Environment:
-        """The same environment with another image; without one, itself."""
-        return replace(self, settings=self.settings.model_copy(update={"image": image})) if image else self
+    def with_image(self, image: str | None, gpu_image: str = "") -> Environment:
+        """The same environment with other images; each that is empty stays as it is."""
+        given = {"image": image, "gpu_image": gpu_image}
+        changed = {name: value for name, value in given.items() if value}
+        return replace(self, settings=self.settings.model_copy(update=changed))
+
+    def accelerators(self, target: AnyTarget) -> dict[str, str]:
+        """What the steps that train ask of a target; see `slipway.compute.accelerators_of`."""
+        return accelerators_of(self.settings.compute, target)
 
     @property
     def project(self) -> Path:
@@ -163,8 +172,8 @@ class Environment:
         place = {"environment": "local"} if local else {"environment": self.name or "base", "store": self.remote.store}
         return Tracked(**self.settings.tracking.model_dump(), **place)
 
-    def destination(self, target: RemoteTarget, image: str, pipeline: str) -> Destination:
-        """Where a pipeline is compiled for, with the image of its steps."""
+    def destination(self, target: RemoteTarget, image: str, gpu_image: str, pipeline: str) -> Destination:
+        """Where a pipeline is compiled for, with the images of its steps."""
         from delivery.compile import Destination
 
         its, kubeflow = self.settings, self.settings.kubeflow
@@ -176,7 +185,7 @@ class Environment:
         }
         limits = {name: value for name, value in wanted.items() if value and target == "kubeflow"}
         root, secret = self.pipeline_root(target), kubeflow.secret_of(pipeline)
-        return Destination(target, image, its.compute, root, limits, s3_secret=secret)
+        return Destination(target, image, its.compute, root, limits, gpu_image=gpu_image, s3_secret=secret)
 
     def has_target(self, name: RemoteTarget) -> bool:
         """Whether the settings say where a target is."""
@@ -260,6 +269,8 @@ class Environment:
             pipeline=find_pipeline(pipeline).name,
             registry=self.registry,
             image=self.settings.image,
+            gpu_image=self.settings.gpu_image,
+            accelerators=self.accelerators(self.settings.delivery.target),
             home=self.settings.remote_home,
             builder=self.builder,
         )

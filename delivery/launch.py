@@ -87,6 +87,7 @@ def request_run(
         features_data={one["view"]: one["data"] for one in joined},
         git_revision=git_revision(module_folder),
         image=platform.image,
+        gpu_image=platform.gpu_image,
         target=platform.target,
         started=time.time() if here else 0.0,
         started_by=started_by,

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from serving.manifests import BY_DIGEST
-from slipway.compute import Compute
+from slipway.compute import Compute, compute_of
 from slipway.errors import ConfigError, TargetError
 from slipway.runs.record import RunContext, Step
 
@@ -82,13 +82,6 @@ class Package:
             return RunContext.model_validate_json(self.constant("run") or "{}")
         except ValidationError as error:
             raise ConfigError(f"{self.path} is of another revision of Slipway: compile it anew") from error
-
-    @property
-    def image(self) -> str:
-        """The image of its tasks."""
-        executors = self.spec["deploymentSpec"]["executors"].values()
-        images = {executor["container"]["image"] for executor in executors if "container" in executor}
-        return str(min(images, default=""))
 
 
 def read_package(path: Path) -> Package:
@@ -185,25 +178,33 @@ def call_group_by_pipeline(spec: dict[str, Any]) -> dict[str, Any]:
 def ask_for_disk(spec: dict[str, Any], compute: Mapping[str, Compute]) -> None:
     """Limits the ephemeral storage of pods on Kubeflow, which is then requested too.
 
-    The spec has a field for accelerators alone. The driver takes what it names for any resource of Kubernetes, 2.14 to
-    2.17 (`initPodSpecPatch`, backend/src/v2/driver/driver.go).
+    The spec has a field for accelerators alone, so no task has both. The driver takes what it names for any resource of
+    Kubernetes, 2.14 to 2.17 (`initPodSpecPatch`, backend/src/v2/driver/driver.go).
     """
     for name, task, _ in _tasks(spec, spec["root"], {}):
-        asked = compute.get(step_name(name), compute.get("default", Compute())).disk
+        asked = compute_of(compute, step_name(name)).disk
         container = spec["deploymentSpec"]["executors"][_executor(spec, task)].get("container")
         if asked and container:
             container["resources"]["accelerator"] = {"resourceType": "ephemeral-storage", "resourceCount": asked}
 
 
-def label_token_takers(spec: dict[str, Any], steps: Collection[str]) -> dict[str, Any]:
-    """What the second document says of the executors of steps that call Kubeflow's own API.
+def pods_of(spec: dict[str, Any], compute: Mapping[str, Compute], token_takers: Collection[str]) -> dict[str, Any]:
+    """What the second document says of the pods of executors: the nodes that they may run on, and labels.
 
-    The field is kfp-kubernetes' (kubernetes_platform/proto/kubernetes_executor_config.proto), which has none for
-    projected tokens.
+    The fields are kfp-kubernetes' (kubernetes_platform/proto/kubernetes_executor_config.proto), which has none for the
+    projected tokens of steps that call Kubeflow's own API.
     """
-    labelled = {"podMetadata": {"labels": TOKEN_LABELS}}
-    tasks = [task for name, task, _ in _tasks(spec, spec["root"], {}) if step_name(name) in steps]
-    return {_executor(spec, task): labelled for task in tasks}
+    executors = {}
+    for name, task, _ in _tasks(spec, spec["root"], {}):
+        its = compute_of(compute, step_name(name))
+        pod: dict[str, Any] = {"podMetadata": {"labels": TOKEN_LABELS}} if step_name(name) in token_takers else {}
+        if its.node_selector:
+            pod["nodeSelector"] = {"labels": its.node_selector}
+        if its.tolerations:
+            pod["tolerations"] = [one.model_dump(exclude_defaults=True) for one in its.tolerations]
+        if pod:
+            executors[_executor(spec, task)] = pod
+    return executors
 
 
 def s3_login(secret: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from delivery.compile import compile_pipeline, require_image
+from delivery.compile import Destination, compile_pipeline, require_image
 from delivery.environment import Environment
 from delivery.images import image_of
 from delivery.launch import RunRequest, request_run
@@ -25,7 +25,7 @@ from slipway.data.examples.source import parts_of
 from slipway.data.snapshots.dvc import is_pointer
 from slipway.data.snapshots.take import keep_pointer
 from slipway.errors import ConfigError, ModuleError
-from slipway.lineage import user_at_host
+from slipway.lineage import Lineage, user_at_host
 from slipway.module_api import ModuleConfig
 from slipway.module_kit.check import check_data
 from slipway.module_kit.loader import load_function
@@ -106,7 +106,8 @@ def remote_request(
     if publish:
         _check_columns(config, uri, environment.remote, pipeline)
     image = image_of(folder, environment.settings.image)
-    platform = platform_of(environment, target, image, notify=True, publish=publish)
+    gpu_image = image_of(folder, environment.settings.gpu_image) if environment.accelerators(target) else ""
+    platform = platform_of(environment, target, image, gpu_image, notify=True, publish=publish)
     return request_run(
         folder,
         config,
@@ -136,8 +137,7 @@ def prepared(
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=publish)
     with TemporaryDirectory(prefix="slipway-compiled-") as folder:
         path = Path(folder) / f"{pipeline}.yaml"
-        destination = environment.destination(target, request.lineage.image, pipeline)
-        compile_pipeline(pipeline, destination, request.arguments, path)
+        compile_pipeline(pipeline, _destination(environment, request.lineage, pipeline), request.arguments, path)
         package = read_package(path)
         yield Submission(package, package.fields, request.lineage, key)
 
@@ -170,8 +170,12 @@ def write_package(
         readable = {"remote_home": "gs://BUCKET/slipway", "serving": serving}
         environment = replace(environment, settings=environment.settings.model_copy(update=readable))
     request = remote_request(environment, target, module, data, pipeline=pipeline, publish=False)
-    destination = environment.destination(target, request.lineage.image, pipeline)
-    compile_pipeline(pipeline, destination, request.arguments, output)
+    compile_pipeline(pipeline, _destination(environment, request.lineage, pipeline), request.arguments, output)
+
+
+def _destination(environment: Environment, lineage: Lineage, pipeline: str) -> Destination:
+    assert lineage.target != "local"
+    return environment.destination(lineage.target, lineage.image, lineage.gpu_image, pipeline)
 
 
 def packaged(environment: Environment, target: RemoteTarget, path: Path, module: str, data: str | None) -> Submission:
@@ -259,7 +263,7 @@ def _check_columns(config: ModuleConfig, uri: str, locations: Locations, pipelin
 
 
 def platform_of(
-    environment: Environment, target: Target, image: str, *, notify: bool, publish: bool = True
+    environment: Environment, target: Target, image: str, gpu_image: str = "", *, notify: bool, publish: bool = True
 ) -> Platform:
     """What the settings say of a target; `publish` says whether the overlay of a run on a cluster is published."""
     settings, serving, home = environment.settings, environment.settings.serving, environment.settings.remote_home
@@ -282,6 +286,8 @@ def platform_of(
     return Platform(
         target=target,
         image=image,
+        gpu_image=gpu_image,
+        accelerators=environment.accelerators(target),
         beam=settings.beam,
         distribution=settings.distribution,
         engine=settings.evaluation.engine,

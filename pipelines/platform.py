@@ -8,7 +8,8 @@ from typing import Any
 from kfp import dsl
 
 from components.record_run.component import record_run
-from slipway.compute import Compute
+from slipway.compute import Compute, compute_of
+from slipway.targets import Target
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,9 @@ class TaskDefaults:
     """How one platform runs tasks.
 
     Attributes:
-        image: Image of all tasks.
+        image: Image of the tasks.
+        gpu_image: Image of those with an accelerator.
+        target: The platform, which has names of its own for accelerators.
         compute: Resources by task; `default` is for tasks that are not named.
         job: Placeholder of the run's id, as `slipway.runs.naming.job_id` takes it.
         job_created: Placeholder of the time when the run was created; kfp.local has none.
@@ -25,6 +28,8 @@ class TaskDefaults:
     """
 
     image: str
+    gpu_image: str = ""
+    target: Target = "local"
     compute: Mapping[str, Compute] = field(default_factory=dict)
     job: str = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     job_created: str = ""
@@ -34,9 +39,12 @@ class TaskDefaults:
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
         # Of several tasks of one component, the second is called `name-2`.
-        name = re.sub(r"-\d+$", "", task.name).replace("-", "_")
-        compute = self.compute.get(name, self.compute.get("default", Compute()))
-        task.set_container_image(self.image)
+        compute = compute_of(self.compute, re.sub(r"-\d+$", "", task.name).replace("-", "_"))
+        if accelerator := compute.accelerator.on(self.target):
+            task.set_container_image(self.gpu_image)
+            task.set_accelerator_type(accelerator).set_accelerator_limit(compute.count)
+        else:
+            task.set_container_image(self.image)
         task.set_display_name(title)
         task.set_caching_options(cached and self.cached)
         task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)

@@ -64,7 +64,9 @@ class Platform:
 
     Attributes:
         target: The platform.
-        image: Image of all tasks.
+        image: Image of the tasks.
+        gpu_image: Image of those with an accelerator; empty if none has one.
+        accelerators: What steps ask for, as `slipway.compute.accelerators_of` tells it.
         beam: Options of Apache Beam.
         distribution: Strategy of `tf.distribute`.
         engine: Engine of the evaluation.
@@ -77,6 +79,8 @@ class Platform:
 
     target: Target
     image: str
+    gpu_image: str = ""
+    accelerators: Mapping[str, str] = field(default_factory=dict)
     beam: BeamConfig = field(default_factory=BeamConfig)
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
     engine: str = "vectorised"

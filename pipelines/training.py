@@ -108,6 +108,9 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         "evaluation_config": {**evaluation, "engine": platform.engine},
         "beam": platform.beam.model_dump(),
         "distribution": platform.distribution.model_dump(),
+        # They decide the last digits of a model, so they are inputs, which a cache goes by.
+        "training_accelerator": platform.accelerators.get("train_model", ""),
+        "tuning_accelerator": platform.accelerators.get("tune_model", ""),
         "rollout": platform.rollout,
         "runs_uri": locations.runs,
         "sources_uri": locations.sources,

@@ -137,8 +137,8 @@ class Delivery(_Strict):
         target: Target of the runs.
         image_repository: Repository of the image, without a tag: `REGION-docker.pkg.dev/PROJECT/slipway/slipway`.
         builder: Program that builds and pushes it.
-        build_arguments: Build arguments. They change the image, so they are part of its tag:
-            `{ACCELERATOR: gpu}`.
+        build_arguments: Build arguments. They change the image, so they are part of its tag. The image of tasks with
+            an accelerator is built with `ACCELERATOR=gpu` besides.
         build_options: Further flags of the build that change nothing in the image, like `--cache-from=…`.
     """
 
@@ -208,6 +208,8 @@ class Settings(_Strict):
         remote_home: URI of the shared state, gs:// or s3://: modules, models, runs, checkpoints, deployments.
         modules: Folder of the modules, relative to the project.
         image: Image of all tasks on a cluster, by digest: `REPOSITORY@sha256:…`. `slipway deploy` finds it itself.
+        gpu_image: Image of the tasks with an accelerator, which has NVIDIA's libraries too. `slipway deploy` finds it
+            itself.
         request_log: Log of served requests, a folder, here or in a bucket, as `slipway serve --request-log` writes it,
             or a table of BigQuery over it, bq://PROJECT.DATASET.TABLE; what `slipway monitor` reads.
         compute: Resources by task; `default` is for tasks that are not named.
@@ -218,6 +220,7 @@ class Settings(_Strict):
     remote_home: str = ""
     modules: Path = Path("modules")
     image: str = ""
+    gpu_image: str = ""
     request_log: str = ""
     beam: BeamConfig = BeamConfig()
     distribution: DistributionConfig = DistributionConfig()

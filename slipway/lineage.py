@@ -47,8 +47,9 @@ class Lineage(BaseModel):
     `overrides` maps dotted keys to the values that replaced those of module.yaml and of the settings;
     `hyperparameters` are all that the model was built with. `arguments_uri` is a file with all that the steps were
     given, and `repeats` the run that this one repeats. `features_data` has the data URIs of the shared features that
-    were joined, by view. `started_by` is a user and machine, a console's, or a window of the monitor; empty on a
-    cluster, whose platform knows. `shows` is what the pipeline declares.
+    were joined, by view. `gpu_image` is that of the steps with an accelerator; empty if none has one. `started_by` is a
+    user and machine, a console's, or a window of the monitor; empty on a cluster, whose platform knows. `shows` is what
+    the pipeline declares.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Lineage(BaseModel):
     features_data: dict[str, str] = {}
     git_revision: str = "unknown"
     image: str = ""
+    gpu_image: str = ""
     target: Target = "local"
     started: float = 0.0
     started_by: str = ""

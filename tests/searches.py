@@ -7,6 +7,7 @@ from typing import Any
 
 from components.train_model.config import TrainConfig
 from components.tune_model.run import TuneConfig, tune
+from slipway.compute import DistributionConfig
 from slipway.lineage import Lineage
 from slipway.runs.record import RunContext
 from slipway.tuning.result import TuningFile
@@ -27,6 +28,7 @@ def search(
     space: dict[str, Any] | None = None,
     model: str = MODEL,
     own: dict[str, Any] | None = None,
+    accelerator: str = "",
     **tuning: Any,
 ) -> TuningFile:
     """`own` are hyperparameters in the place of module.yaml's."""
@@ -38,7 +40,8 @@ def search(
         publish(artifacts.folder, model=model).model_uri,
         config.model_copy(update={"hyperparameters": {**config.hyperparameters, **(own or {})}}),
         TuneConfig.model_validate({"search_space": SPACE if space is None else space, "tuning": TUNING | tuning}),
-        {},
+        DistributionConfig(),
+        accelerator,
         str(folder / "tuning"),
         RunContext(uri=str(folder / "run"), lineage=lineage),
     )

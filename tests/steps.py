@@ -72,12 +72,14 @@ def ingest(*arguments: Any) -> Manifest:
     return read_manifest(examples)
 
 
-def train(*arguments: Any, **fields: Any) -> History:
+def train(*arguments: Any, accelerator: str = "", **fields: Any) -> History:
     """The fields of the form are those of `training`, unless they are given."""
     *before, training = arguments[:5]
+    distribution, *places = arguments[5:]
     its = TrainConfig.model_validate_json(training)
     given = {"epochs": its.training.epochs, "seed": its.training.seed, "hyperparameters": "", "tuned": "", **fields}
-    of_paths(train_model)(*before, training, *given.values(), *arguments[5:], f"{arguments[-1]}-metrics")
+    inputs = [*before, training, *given.values(), distribution, accelerator]
+    of_paths(train_model)(*inputs, *places, f"{arguments[-1]}-metrics")
     return read_history(arguments[-1])
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from slipway.compute import DistributionConfig
-from slipway.errors import ModuleError
+from slipway.errors import ModuleError, TrainingError
 from slipway.module_kit.loader import load_function
 
 if TYPE_CHECKING:
@@ -18,6 +18,39 @@ if TYPE_CHECKING:
 
 FUNCTION = "build_model"
 SAMPLE_ROWS = 1000
+
+
+class Acceleration(NamedTuple):
+    """What is made of a GPU: Keras' policy of types, and whether XLA compiles the training."""
+
+    policy: str = "float32"
+    xla: bool = False
+
+
+NONE = Acceleration()
+
+
+def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceleration:
+    """What the settings want, if there is a GPU; else nothing.
+
+    `accelerator` is what the step asked its platform for, as `1 NVIDIA_L4`.
+
+    Raises:
+        TrainingError: the platform gave less than that.
+    """
+    gpus, asked = len(tf.config.list_physical_devices("GPU")), int(accelerator.partition(" ")[0] or 0)
+    if gpus < asked:
+        raise TrainingError(
+            f"the step asked for {accelerator}, and TensorFlow sees {gpus}: is gpu_image built with "
+            "ACCELERATOR=gpu, and is the node's driver new enough for its CUDA? `nvidia-smi` in a pod there tells"
+        )
+    wanted = Acceleration(
+        "float32" if config.mixed_precision == "none" else f"mixed_{config.mixed_precision}", config.xla
+    )
+    if wanted != NONE and not gpus:
+        print("No GPU is here: mixed precision and XLA are left off, with which a CPU takes longer.", flush=True)
+        return NONE
+    return wanted
 
 
 def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
@@ -39,7 +72,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
-def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:
+def build(model_uri: str, spec: Spec, config: TrainConfig, acceleration: Acceleration = NONE) -> keras.Model:
     """The module's model for these features.
 
     Raises:
@@ -49,7 +82,12 @@ def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:
         name: keras.Input(shape=tuple(feature.shape), dtype=feature.dtype.name, name=name)
         for name, feature in sorted(spec.items())
     }
-    model = load_function(model_uri, "model", FUNCTION)(features, dict(config.hyperparameters))
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(acceleration.policy)
+    try:
+        model = load_function(model_uri, "model", FUNCTION)(features, dict(config.hyperparameters))
+    finally:
+        keras.config.set_dtype_policy(policy)
     if not isinstance(model, keras.Model):
         raise ModuleError(f"model.py: {FUNCTION} returns a keras.Model, not {type(model).__name__}")
     if not model.compiled:
@@ -60,8 +98,7 @@ def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:
             f"model.py: the model answers shape {tuple(model.output_shape)}, but task {config.task} needs {wanted}"
             + (": one probability per class" if config.task == "multiclass" else "")
         )
-    if model.jit_compile and not tf.config.list_physical_devices("GPU"):
-        model.jit_compile = False  # compiling with XLA costs a CPU more than it gives
+    model.jit_compile = acceleration.xla  # which Keras would choose itself, on a CPU too
     model.optimizer.build(model.trainable_variables)  # here, since the variables belong to the strategy's scope
     return model
 
@@ -73,7 +110,7 @@ def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfi
         ModuleError: NaN, or no probabilities where the task needs them.
     """
     sample = {name: values[data.validation[:SAMPLE_ROWS]] for name, values in data.features.items()}
-    predictions = np.asarray(model(sample, training=False))
+    predictions = np.asarray(model(sample, training=False), np.float32)
     if not np.isfinite(predictions).all():
         raise ModuleError("model.py: the model answers NaN or infinity on the training data")
     if config.task == "regression":
@@ -85,7 +122,8 @@ def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfi
             f"{'sigmoid' if config.task == 'binary' else 'softmax'}, and keep from_logits=False in the loss"
         )
     sums = predictions.sum(axis=1)
-    if config.task == "multiclass" and not np.allclose(sums, 1, atol=1e-3):
+    rounded = 1e-3 if model.compute_dtype == "float32" else 2e-2
+    if config.task == "multiclass" and not np.allclose(sums, 1, atol=rounded):
         raise ModuleError(
             f"model.py: the probabilities of the classes add up to {float(sums.min()):.3g} to {float(sums.max()):.3g}, "
             "not 1: end the model with a softmax"

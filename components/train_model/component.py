@@ -19,6 +19,7 @@ def train_model(
     hyperparameters: str,
     tuned: str,
     distribution: dict[str, Any],
+    training_accelerator: str,
     checkpoints_uri: str,
     model: dsl.Output[dsl.Model],
     training_log: dsl.Output[dsl.Artifact],
@@ -27,7 +28,8 @@ def train_model(
     """Fits the module's model and exports it with the transform inside. Killed, it resumes from its last checkpoint.
 
     `training` is the JSON text of a `TrainConfig`, in which `epochs`, `seed` and `hyperparameters`, a JSON object, take
-    the place of what is there, and last `tuned`, JSON of the winner's `Values`, if there is one. `model` is a
+    the place of what is there, and last `tuned`, JSON of the winner's `Values`, if there is one.
+    `training_accelerator` is what the step asked its platform for, as `1 NVIDIA_L4`. `model` is a
     SavedModel with `assets.extra/`; `training_log` holds `history.json` and TensorBoard's event files;
     `training_metrics` are for the Kubeflow UI. By `model_digest` resolve_baseline knows the candidate without taking
     the model.
@@ -37,7 +39,7 @@ def train_model(
     from tensorflow_transform import TFTransformOutput
 
     from components.scalars import log_scalars
-    from components.train_model.building import build, check_predictions, is_chief, make_strategy
+    from components.train_model.building import build, check_predictions, choose_acceleration, is_chief, make_strategy
     from components.train_model.config import TrainConfig
     from components.train_model.dataset import read_training_data
     from components.train_model.export import choose_rows, export, write_recorded
@@ -53,20 +55,30 @@ def train_model(
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
     config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters, tuned)
-    strategy = make_strategy(DistributionConfig.model_validate(distribution))
+    devices = DistributionConfig.model_validate(distribution)
+    strategy, acceleration = make_strategy(devices), choose_acceleration(devices, training_accelerator)
     spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
     data = read_training_data(transformed_examples.path, spec, config)
     keras.utils.set_random_seed(config.training.seed)
     with strategy.scope():
-        fitted = build(model_uri, spec, config)
+        fitted = build(model_uri, spec, config, acceleration)
     check_predictions(fitted, data, config)
 
     files = [file for split in SPLITS for file in files_of_split(transformed_examples.path, split)]
     digest = digest_inputs(
-        {"training": config.model_dump_json(), "model": model_uri, "distribution": distribution}, files
+        {
+            "training": config.model_dump_json(),
+            "model": model_uri,
+            "distribution": distribution,
+            "accelerator": training_accelerator,
+        },
+        files,
     )
     checkpoints = Checkpoints(storage.join(checkpoints_uri, digest), writable=is_chief(strategy))
     history = fit(fitted, data, config.training, checkpoints)
+    if acceleration.policy != "float32":  # which servers compute in, and all but the last bits of an answer need
+        fitted, weights = build(model_uri, spec, config), fitted.get_weights()
+        fitted.set_weights(weights)
     check_predictions(fitted, data, config)
     if not is_chief(strategy):
         return ("",)

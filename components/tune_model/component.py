@@ -14,6 +14,7 @@ def tune_model(
     model_uri: str,
     training: str,
     distribution: dict[str, Any],
+    tuning_accelerator: str,
     search: str,
     tuning_uri: str,
     run: str,
@@ -31,12 +32,14 @@ def tune_model(
 
     Finished trials are files below `tuning_uri`: killed, the search goes on; done, it is over at once. Never cached.
     `training` is the JSON text of a `TrainConfig`, with the fields of the form in the place of what is there, and
-    `search` that of a `TuneConfig`. `tuned` are the winner's `Values`, with which train_model goes on.
+    `search` that of a `TuneConfig`; `tuning_accelerator` is what the step asked its platform for. `tuned` are the
+    winner's `Values`, with which train_model goes on.
     """
     from pathlib import Path
 
     from components.train_model.config import TrainConfig
     from components.tune_model.run import TuneConfig, tune
+    from slipway.compute import DistributionConfig
     from slipway.runs.naming import name_run
     from slipway.runs.summary import TUNING
     from slipway.stores import storage
@@ -50,8 +53,10 @@ def tune_model(
     own = TrainConfig.model_validate_json(training)
     config = own.given(epochs, seed, hyperparameters)
     wanted = TuneConfig.model_validate_json(search).fixed(own, config)
+    devices = DistributionConfig.model_validate(distribution)
     result = tune(
-        transform_graph.path, transformed_examples.path, model_uri, config, wanted, distribution, tuning_uri, this
+        *(transform_graph.path, transformed_examples.path, model_uri, config, wanted),
+        *(devices, tuning_accelerator, tuning_uri, this),
     )
     print(result.tuned.reason)
     storage.write_text(storage.join(tuning.path, RESULT), result.model_dump_json(indent=1))

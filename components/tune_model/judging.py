@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.train_model.building import build, check_predictions
+from components.train_model.building import NONE, Acceleration, build, check_predictions
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import Spec, TrainingRows
 from components.train_model.fitting import fit
@@ -42,10 +42,10 @@ class TrainingJudge:
 
     def __init__(
         self, rows: TrainingRows, config: TrainConfig, spec: Spec, model_uri: str, strategy: tf.distribute.Strategy,
-        metric: str, folds: int,
+        metric: str, folds: int, acceleration: Acceleration = NONE,
     ) -> None:  # fmt: skip
         self._rows, self._config, self._spec, self._model_uri = rows, config, spec, model_uri
-        self._strategy, self._metric, self._folds = strategy, metric, folds
+        self._strategy, self._metric, self._folds, self._acceleration = strategy, metric, folds, acceleration
 
     def __call__(
         self, values: Values, seed: int, at_rung: Callable[[int, float], None], check: Callable[[], None]
@@ -59,7 +59,7 @@ class TrainingJudge:
             keras.backend.clear_session()
             keras.utils.set_random_seed(seed)
             with self._strategy.scope():
-                model = build(self._model_uri, self._spec, config)
+                model = build(self._model_uri, self._spec, config, self._acceleration)
             held = self._rows.only(data.validation)
             watch = HalvesWatch(held, config, self._metric, check, at_rung if index == 0 else None)
             try:

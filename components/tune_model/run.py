@@ -7,11 +7,12 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel
 
 from components.train_model.config import TrainConfig
+from slipway.compute import DistributionConfig
 from slipway.errors import ConfigError
 from slipway.module_api import TUNED_TRAINING, Searched, Tuning
 from slipway.module_kit.loader import defines, load_function
@@ -54,7 +55,8 @@ def tune(
     model_uri: str,
     config: TrainConfig,
     wanted: TuneConfig,
-    distribution: dict[str, Any],
+    devices: DistributionConfig,
+    accelerator: str,
     tuning_uri: str,
     run: RunContext,
 ) -> TuningFile:
@@ -78,7 +80,7 @@ def tune(
     values = Values(
         hyperparameters=config.hyperparameters, training=config.training.model_dump(include=set(TUNED_TRAINING))
     )
-    below = storage.join(tuning_uri, _key(transform_path, model_uri, config, wanted, searched))
+    below = storage.join(tuning_uri, _key(transform_path, model_uri, config, wanted, searched, devices, accelerator))
     last = read_if_whole(storage.join(below, WINNER), Winner)
     if last and last.data != data and not is_due(wanted.tuning.every, last):
         files = TrialFiles(storage.join(below, last.data))
@@ -100,7 +102,7 @@ def tune(
 
     @functools.cache  # made for the first trial: a search that is done already reads no rows
     def judge() -> Judge:
-        return _make_judge(transform_path, transformed_path, model_uri, config, wanted, distribution)
+        return _make_judge(transform_path, transformed_path, model_uri, config, wanted, devices, accelerator)
 
     seed = config.training.seed
     budget = Budget(wanted.tuning.seconds, files, run.uri, _has_failed)
@@ -126,20 +128,20 @@ def _make_judge(
     model_uri: str,
     config: TrainConfig,
     wanted: TuneConfig,
-    distribution: dict[str, Any],
+    devices: DistributionConfig,
+    accelerator: str,
 ) -> Judge:
     from tensorflow_transform import TFTransformOutput
 
-    from components.train_model.building import make_strategy
+    from components.train_model.building import choose_acceleration, make_strategy
     from components.train_model.dataset import read_training_rows
     from components.tune_model.judging import TrainingJudge, choose_folds
-    from slipway.compute import DistributionConfig
 
     spec = TFTransformOutput(transform_path).transformed_feature_spec()
     rows = read_training_rows(transformed_path, spec, config)
     folds = choose_folds(len(rows.rows), rows.units, config.training.held_back, wanted.tuning.folds)
-    strategy = make_strategy(DistributionConfig.model_validate(distribution))
-    return TrainingJudge(rows, config, spec, model_uri, strategy, wanted.tuning.metric, folds)
+    strategy, acceleration = make_strategy(devices), choose_acceleration(devices, accelerator)
+    return TrainingJudge(rows, config, spec, model_uri, strategy, wanted.tuning.metric, folds, acceleration)
 
 
 def _digest_data(transformed_path: str) -> str:
@@ -153,8 +155,16 @@ def _digest_data(transformed_path: str) -> str:
     return digest.hexdigest()
 
 
-def _key(transform_path: str, model_uri: str, config: TrainConfig, wanted: TuneConfig, searched: list[str]) -> str:
-    """SHA-256 of all but the data that decides a trial: schema, space, code, what is not searched, and the rule.
+def _key(
+    transform_path: str,
+    model_uri: str,
+    config: TrainConfig,
+    wanted: TuneConfig,
+    searched: list[str],
+    devices: DistributionConfig,
+    accelerator: str,
+) -> str:
+    """SHA-256 of all but the data that decides a trial: schema, space, code, what is not searched, GPUs, and the rule.
 
     `trials`, `seconds`, `target`, `patience` and `every` decide which trials there are, not what they are.
     """
@@ -171,6 +181,8 @@ def _key(transform_path: str, model_uri: str, config: TrainConfig, wanted: TuneC
         "task": config.model_dump(mode="json", include={"task", "label", "classes", "group"}),
         "training": {name: value for name, value in training.items() if f"training.{name}" not in searched},
         "hyperparameters": {name: value for name, value in given.items() if name not in searched},
+        # By default as before there was this, so that trials of then stay.
+        **({"devices": [devices.model_dump(), accelerator]} if accelerator or devices != DistributionConfig() else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

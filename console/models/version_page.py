@@ -95,6 +95,7 @@ def _lineage(model: Model, version: Version) -> Markup:
         ("module", code(f"{lineage.module} {lineage.module_digest}")),
         ("git revision", code(lineage.git_revision)),
         ("image", code(lineage.image or MISSING)),
+        *([("GPU image", code(lineage.gpu_image))] if lineage.gpu_image else []),
         ("hyperparameters", assignments(lineage.hyperparameters) or MISSING),
         ("overrides", assignments(lineage.overrides) or MISSING),
         ("seed", str(lineage.seed)),

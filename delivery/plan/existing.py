@@ -28,20 +28,20 @@ def look_up(
 ) -> tuple[dict[str, State], list[str]]:
     """States of the subjects that can be looked up, and notes why others were not.
 
-    Subjects are `image`, `image NAME`, `module NAME`, `pipeline NAME` and `overlay FOLDER`.
+    Subjects are `image`, `gpu-image`, `image NAME`, `module NAME`, `pipeline NAME` and `overlay FOLDER`.
 
     Raises:
         DeliveryError: a look-up failed; the message names `--offline`.
     """
-    states, notes = {}, []
+    states: dict[str, State] = {}
+    notes: list[str] = []
     try:
         if place.registry:
-            tag = wanted["image"]["image"]
-            image = place.registry.digest(tag)
-            missing = State(None, f"the registry has no image {tag[:12]}…")
-            states["image"] = State(wanted["image"], "it was pushed", image) if image else missing
+            images = [subject for subject in ("image", "gpu-image") if subject in wanted]
+            states |= {subject: _image(wanted[subject], place.registry) for subject in images}
+            below = [states[subject].image for subject in images]
             states |= {
-                subject: _layer(wanted[subject], image, place.registry)
+                subject: _layers(wanted[subject], below, place.registry)
                 for subject in wanted
                 if subject.startswith("image ")
             }
@@ -56,13 +56,21 @@ def look_up(
     return states, notes
 
 
-def _layer(key: Key, image: str | None, registry: ImageRegistry) -> State:
-    if image is None:
-        return State(None, "the image below it has to be built")
-    tag = layer_tag(image, key["requirements"])
-    if registry.digest(tag):
-        return State(key, "it was pushed")
+def _image(key: Key, registry: ImageRegistry) -> State:
+    [tag] = key.values()
+    if image := registry.digest(tag):
+        return State(key, "it was pushed", image)
     return State(None, f"the registry has no image {tag[:12]}…")
+
+
+def _layers(key: Key, images: list[str], registry: ImageRegistry) -> State:
+    """The state of a module's layers on all images."""
+    if not all(images):
+        return State(None, "the image below it has to be built")
+    for tag in (layer_tag(image, key["requirements"]) for image in images):
+        if not registry.digest(tag):
+            return State(None, f"the registry has no image {tag[:12]}…")
+    return State(key, "it was pushed")
 
 
 def _in_home(wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place) -> Iterator[tuple[str, State]]:

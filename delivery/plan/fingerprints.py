@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,6 +42,12 @@ class Builder:
     program: Literal["docker", "podman"] = "docker"
     arguments: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+
+    @property
+    def for_gpus(self) -> Self:
+        """How the image of tasks with an accelerator is built; its cache is another one, beside the image's."""
+        options = tuple(re.sub(r"(type=registry,ref=[^,]+)", r"\1-gpu", option) for option in self.options)
+        return replace(self, arguments={**self.arguments, "ACCELERATOR": "gpu"}, options=options)
 
     def commands(self, reference: str, revision: str) -> list[list[str]]:
         """The commands that build and push the image, in the project's folder."""
@@ -80,6 +86,8 @@ class Place:
         pipeline: Name of the pipeline that is submitted.
         registry: Where images are; None if the settings name no repository.
         image: The image by digest that the settings name; it counts where they name no repository.
+        gpu_image: The same for the image of tasks with an accelerator.
+        accelerators: What steps ask of the target, as `slipway.compute.accelerators_of` tells it.
         home: What runs on a cluster share; empty if the settings name none.
         builder: How images are built.
     """
@@ -90,6 +98,8 @@ class Place:
     pipeline: str = DEFAULT_PIPELINE
     registry: ImageRegistry | None = None
     image: str = ""
+    gpu_image: str = ""
+    accelerators: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     builder: Builder = field(default_factory=Builder)
 
@@ -110,6 +120,8 @@ class Fingerprints(BaseModel):
     Attributes:
         target: Where runs are submitted.
         image_tag: The hash of all that goes into the image.
+        gpu_image_tag: The same for the image of tasks with an accelerator; empty if none has one.
+        accelerators: What steps ask of the target; empty if none asks.
         module_digests: Digest of every module, as `publish_module` computes it from a clean checkout.
         requirements: Digest of what is locked, by module; a module without a lock is not among them.
         settings_digest: Of the settings files of this environment.
@@ -120,6 +132,8 @@ class Fingerprints(BaseModel):
 
     target: RemoteTarget
     image_tag: str
+    gpu_image_tag: str
+    accelerators: str
     module_digests: dict[str, str]
     requirements: dict[str, str]
     settings_digest: str
@@ -132,11 +146,14 @@ class Fingerprints(BaseModel):
             "module": self.module_digests[module],
             "settings": self.settings_digest,
             "target": self.target,
+            **({"GPU image": self.gpu_image_tag, "accelerators": self.accelerators} if self.accelerators else {}),
         }
 
     def keys(self, tree: Tree, overlay: str) -> dict[str, Key]:
         """The keys of everything that the commit deploys, by subject."""
         keys = {"image": {"image": self.image_tag}}
+        if self.gpu_image_tag:
+            keys["gpu-image"] = {"GPU image": self.gpu_image_tag}
         keys |= {f"image {name}": self.layer_key(name) for name in self.requirements}
         keys |= {f"module {name}": {"module": digest} for name, digest in self.module_digests.items()}
         keys |= {f"pipeline {name}": self.run_key(name) for name in self.module_digests}
@@ -146,8 +163,9 @@ class Fingerprints(BaseModel):
         return keys
 
     def layer_key(self, module: str) -> Key:
-        """The key of the layer on the image that a module's steps run in."""
-        return {"image": self.image_tag, "requirements": self.requirements[module]}
+        """The key of the layers on the images that a module's steps run in."""
+        on_gpu = {"GPU image": self.gpu_image_tag} if self.gpu_image_tag else {}
+        return {"image": self.image_tag, **on_gpu, "requirements": self.requirements[module]}
 
     def overlay_key(self) -> Key:
         """The key of the overlay's objects."""
@@ -156,10 +174,16 @@ class Fingerprints(BaseModel):
 
 def fingerprint(tree: Tree, modules: Mapping[str, Files], place: Place) -> Fingerprints:
     """The fingerprints of a commit, from the tree's listing and the files of its modules."""
-    build_arguments = json.dumps(dict(place.builder.arguments), sort_keys=True)
+
+    def image_tag(builder: Builder) -> str:
+        arguments = json.dumps(dict(builder.arguments), sort_keys=True)
+        return _hash(tree, lambda path: classify(path) in IN_IMAGE, arguments)
+
     return Fingerprints(
         target=place.target,
-        image_tag=_hash(tree, lambda path: classify(path) in IN_IMAGE, build_arguments),
+        image_tag=image_tag(place.builder),
+        gpu_image_tag=image_tag(place.builder.for_gpus) if place.accelerators else "",
+        accelerators=", ".join(f"{step}: {asked}" for step, asked in sorted(place.accelerators.items())),
         module_digests={name: digest_files(files) for name, files in modules.items()},
         requirements={name: digest_lock(files[LOCK]) for name, files in modules.items() if LOCK in files},
         settings_digest=_hash(tree, place.has_settings),

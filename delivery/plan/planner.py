@@ -32,7 +32,13 @@ from slipway.targets import DEFAULT_PIPELINE
 Action = Literal["build", "sync", "submit", "apply", "none"]
 
 SHOWN_PATHS = 5
-_ACTIONS: dict[str, Action] = {"image": "build", "module": "sync", "pipeline": "submit", "overlay": "apply"}
+_ACTIONS: dict[str, Action] = {
+    "image": "build",
+    "gpu-image": "build",
+    "module": "sync",
+    "pipeline": "submit",
+    "overlay": "apply",
+}
 
 
 class Reason(BaseModel):
@@ -55,9 +61,12 @@ class Plan(Fingerprints):
         head: The commit that is planned, in full.
         base: What it was compared with; None where there is nothing to compare with.
         image: Whether the image has to be built.
-        layers: Modules whose layer on the image has to be built.
+        gpu_image: Whether the image of tasks with an accelerator has to be built.
+        layers: Modules whose layers on the images have to be built.
         image_reference: `repository:tag`; empty without a repository in the settings.
         image_digest: `repository@sha256:…` of an image that is there already.
+        gpu_image_reference: The same of the image of tasks with an accelerator; empty if no task has one.
+        gpu_image_digest: The same.
         modules: Modules to sync.
         pipelines: Modules for which the pipeline is compiled and submitted.
         manifests: Overlays to apply.
@@ -72,9 +81,12 @@ class Plan(Fingerprints):
     head: str
     base: str | None
     image: bool
+    gpu_image: bool
     layers: list[str]
     image_reference: str
     image_digest: str
+    gpu_image_reference: str
+    gpu_image_digest: str
     modules: list[str]
     pipelines: list[str]
     manifests: list[str]
@@ -86,7 +98,7 @@ class Plan(Fingerprints):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.image or self.layers or self.modules or self.pipelines or self.manifests)
+        return not (self.image or self.gpu_image or self.layers or self.modules or self.pipelines or self.manifests)
 
 
 def parse_plan(text: str, source: str) -> Plan:
@@ -142,20 +154,25 @@ def plan_revision(
             warnings.append(f"{folder} changed; an administrator applies it: kubectl apply -k {applied}")
     shared = {name: shared_features(files) for name, files in modules.items()}
     reasons = list(_reasons(wanted, states, changed, place, shared))
+    todo = {reason.subject for reason in reasons if reason.action != "none"}
     done = {
-        action: [reason.subject.partition(" ")[2] for reason in reasons if reason.action == action]
+        action: [name for reason in reasons if reason.action == action and (name := reason.subject.partition(" ")[2])]
         for action in _ACTIONS.values()
     }
+    images = f"{place.registry.repository}:" if place.registry else ""
     plan = Plan(
         **prints.model_dump(),
         environment=place.environment,
         pipeline=place.pipeline,
         head=tree.revision,
         base=before.revision if before else None,
-        image="" in done["build"],
-        layers=[name for name in done["build"] if name],
-        image_reference=f"{place.registry.repository}:{prints.image_tag}" if place.registry else "",
+        image="image" in todo,
+        gpu_image="gpu-image" in todo,
+        layers=done["build"],
+        image_reference=images and images + prints.image_tag,
         image_digest=states["image"].image or ("" if place.registry else place.image),
+        gpu_image_reference=images + prints.gpu_image_tag if images and prints.gpu_image_tag else "",
+        gpu_image_digest=_known_gpu_image(states, place),
         modules=done["sync"],
         pipelines=done["submit"],
         manifests=done["apply"],
@@ -166,6 +183,12 @@ def plan_revision(
         warnings=warnings,
     )
     return plan.model_copy(update={"commands": list(_commands(plan, place))})
+
+
+def _known_gpu_image(states: Mapping[str, State], place: Place) -> str:
+    if not place.accelerators:
+        return ""
+    return states["gpu-image"].image or ("" if place.registry else place.gpu_image)
 
 
 def changed_in_checkout(repository: Repository) -> list[str]:
@@ -247,7 +270,7 @@ def _concerns(path: str, subject: str, place: Place, shared: Mapping[str, list[s
     kind, _, name = subject.partition(" ")
     if kind == "image" and name:
         return path == f"{MODULES}{name}/{LOCK}"
-    if kind == "image":
+    if kind in ("image", "gpu-image"):
         return classify(path) in IN_IMAGE
     if kind == "overlay":
         return place.has_overlay(path)
@@ -259,13 +282,16 @@ def _commands(plan: Plan, place: Place) -> Iterator[str]:
     env = f" --env {plan.environment}" if plan.environment else ""
     target = f" --target {plan.target}{env}"
     reference = plan.image_reference or f"REPOSITORY:{plan.image_tag}"
+    gpu_reference = plan.gpu_image_reference or f"REPOSITORY:{plan.gpu_image_tag}"
     if plan.image:
         yield from map(shlex.join, place.builder.commands(reference, plan.head))
+    if plan.gpu_image:
+        yield from map(shlex.join, place.builder.for_gpus.commands(gpu_reference, plan.head))
     if plan.layers or plan.pipelines or plan.manifests:
-        # The variable overrides `image` of the settings, for all commands that follow.
-        repository, digest = reference.rpartition(":")[0], shlex.join(place.builder.digest(reference))
-        yield f"SLIPWAY_IMAGE={plan.image_digest or f'{repository}@$({digest})'}"
-        yield "export SLIPWAY_IMAGE"
+        # The variables override `image` and `gpu_image` of the settings, for all commands that follow.
+        yield from _export("SLIPWAY_IMAGE", plan.image_digest, reference, place)
+        if plan.gpu_image_tag:
+            yield from _export("SLIPWAY_GPU_IMAGE", plan.gpu_image_digest, gpu_reference, place)
     yield from (f"slipway module image {module}{env}" for module in plan.layers)
     if plan.modules:
         yield f"slipway sync {shlex.join(plan.modules)}{env}"
@@ -276,3 +302,10 @@ def _commands(plan: Plan, place: Place) -> Iterator[str]:
         yield f"slipway rollout refresh{env}"
     if plan.schedules:
         yield f"slipway schedules apply{target}"
+
+
+def _export(variable: str, digest: str, reference: str, place: Place) -> Iterator[str]:
+    """Sets a variable to an image by digest, which is asked of the registry if it is not known yet."""
+    repository, command = reference.rpartition(":")[0], shlex.join(place.builder.digest(reference))
+    yield f"{variable}={digest or f'{repository}@$({command})'}"
+    yield f"export {variable}"

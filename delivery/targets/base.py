@@ -68,10 +68,11 @@ class Submission:
 
         The digest of the data is missing: the first step of the run computes it, and the record of the run has it.
         """
+        images = {"image-digest": self.lineage.image, "gpu-image-digest": self.lineage.gpu_image}
         return owner(environment) | {
             "module": label_value(self.lineage.module),
             "module-digest": self.lineage.module_digest[:DIGEST_LENGTH],
-            "image-digest": self.lineage.image.rpartition("sha256:")[2][:DIGEST_LENGTH],
+            **{name: image.rpartition("sha256:")[2][:DIGEST_LENGTH] for name, image in images.items() if image},
             "git-revision": label_value(self.lineage.git_revision),
             "pipeline-digest": self.package.digest[:DIGEST_LENGTH],
         }

@@ -30,15 +30,23 @@ from slipway.runs.states import LOCAL_STEPS
 from slipway.stores.storage import write_text
 
 LOG_TAIL_LINES = 15
+_GPUS, _WINDOWS = Path("/proc/driver/nvidia/gpus"), Path("/dev/dxg")
 _ROOMS = ("components", "serving", "slipway")
+
+
+def gpus() -> list[str]:
+    """NVIDIA's GPUs of this machine, by the driver's names; under Windows one name stands for all."""
+    return [path.name for path in (*sorted(_GPUS.glob("*")), _WINDOWS) if path.exists()]
 
 
 def local_image(project: Path, lock: Path) -> str:
     """The image reference of this checkout, on which kfp's cache is keyed.
 
-    Its digest covers the content of an image, code and locked dependencies, so that an edit to either misses the cache.
+    Its digest covers the content of an image, code and locked dependencies, so that an edit to either misses the cache;
+    and the GPUs, whose numbers are others than a CPU's.
     """
     digest = hashlib.sha256(lock.read_bytes() if lock.is_file() else b"")
+    digest.update("".join(gpus()).encode())
     for room in _ROOMS:
         for path in sorted((project / room).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

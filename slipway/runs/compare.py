@@ -181,6 +181,7 @@ def _about(view: RunView) -> dict[str, Any]:
         "module digest": lineage.module_digest or None,
         "revision": lineage.git_revision,
         "image": lineage.image or None,
+        **({"GPU image": lineage.gpu_image} if lineage.gpu_image else {}),
         "target": lineage.target,
         "started": format_time(lineage.started) if lineage.started else None,
         "took": format_seconds(view.seconds) if view.seconds is not None else None,

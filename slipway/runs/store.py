@@ -94,6 +94,7 @@ def lineage_facts(summary: Summary) -> list[tuple[str, str]]:
         "git revision": lineage.git_revision,
         "seed": str(lineage.seed),
         "image": lineage.image,
+        **({"GPU image": lineage.gpu_image} if lineage.gpu_image else {}),
     }
     return [(name, value or MISSING) for name, value in facts.items()]
 

@@ -329,6 +329,81 @@ def test_train_distributed_trains_and_exports_the_same_model(
     assert Predictor(tmp_path / "model").predict(raw).shape == (300, 3)
 
 
+def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """TensorFlow says that it has GPUs; it computes on the CPU all the same."""
+    import tensorflow as tf
+
+    found = tf.config.list_physical_devices()
+    gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{number}", "GPU") for number in range(count)]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus if kind == "GPU" else found)
+
+
+def train_on(artifacts: Artifacts, folder: Path, distribution: dict[str, Any], **more: Any) -> History:
+    places = [str(folder / name) for name in ("checkpoints", "model", "log")]
+    inputs = (artifacts.examples, artifacts.graph, artifacts.transformed, publish(folder).model_uri)
+    return train(*inputs, train_parameters(epochs=2), distribution, *places, **more)
+
+
+@pytest.mark.parametrize(("given", "asked"), [(0, "1 NVIDIA_L4"), (1, "2 nvidia.com/gpu")])
+def test_train_with_fewer_gpus_than_it_asked_for_does_not_begin(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: int, asked: str
+) -> None:
+    with_gpus(monkeypatch, given)
+    with pytest.raises(TrainingError, match=rf"asked for {asked}, and TensorFlow sees {given}: .*ACCELERATOR=gpu"):
+        train_on(artifacts, tmp_path, {}, accelerator=asked)
+
+
+def test_train_without_a_gpu_leaves_off_what_is_for_gpus_and_says_so(
+    artifacts: Artifacts, history: History, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = train_on(artifacts, tmp_path, {"mixed_precision": "bfloat16", "xla": True})
+    assert losses(plain) == losses(history)[:2]
+    assert "No GPU is here: mixed precision and XLA are left off" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_train_with_mixed_precision_learns_and_exports_a_float32_model(
+    artifacts: Artifacts, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    import keras
+
+    with_gpus(monkeypatch, 1)
+    mixed = train_on(artifacts, tmp_path, {"mixed_precision": precision}, accelerator="1 NVIDIA_L4")
+    assert losses(mixed) != losses(history)[:2], "it computes in another type"
+    np.testing.assert_allclose(losses(mixed), losses(history)[:2], rtol=0.1)
+    assert keras.config.dtype_policy().name == "float32", "for what is built next in this process"
+    graph = (tmp_path / "model" / "saved_model.pb").read_bytes()
+    types = {node.attr["T"].type for node in nodes_of(graph)}
+    assert types & {1, 3}, "float and int32"
+    assert not types & {14, 19}, "neither bfloat16 nor half"
+    predictor = Predictor(tmp_path / "model")
+    raw = raw_inputs(eval_rows(artifacts), model_inputs(read_schema(artifacts.schema)))
+    np.testing.assert_allclose(predictor.predict(raw).sum(axis=1), 1, atol=1e-5)
+
+
+def nodes_of(saved_model: bytes) -> list[Any]:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    graph = saved_model_pb2.SavedModel.FromString(saved_model).meta_graphs[0].graph_def
+    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+
+
+def test_train_with_xla_compiles_and_else_not_whatever_keras_would_choose(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorflow_transform import TFTransformOutput
+
+    from components.train_model.building import build, choose_acceleration
+    from slipway.compute import DistributionConfig
+
+    spec = TFTransformOutput(artifacts.graph).transformed_feature_spec()
+    with_gpus(monkeypatch, 1)
+    for xla in (True, False):
+        acceleration = choose_acceleration(DistributionConfig(xla=xla), "1 NVIDIA_L4")
+        config = TrainConfig.model_validate_json(train_parameters())
+        assert build(publish(artifacts.folder).model_uri, spec, config, acceleration).jit_compile is xla
+
+
 @pytest.mark.parametrize("last", ["transform_graph/transform_fn/saved_model.pb", "transformed/_SUCCESS"])
 def test_train_on_half_written_inputs_says_which_step_was_stopped(
     artifacts: Artifacts, tmp_path: Path, last: str

@@ -96,10 +96,12 @@ def test_what_decides_a_trial_names_the_folder_of_trials_and_bounds_do_not(
         search(artifacts, tmp_path, space, own={"learning_rate": 0.5}).uri,
         search(artifacts, tmp_path, space, metric="log_loss").uri,
         search(artifacts, tmp_path, space, folds=2).uri,
+        search(artifacts, tmp_path, space, accelerator="1 NVIDIA_L4").uri,
+        search(artifacts, tmp_path, space, accelerator="1 NVIDIA_H100_80GB").uri,
     ]
     monkeypatch.setattr("components.tune_model.run.RULE", RULE + 1)
     others.append(search(artifacts, tmp_path, space).uri)
-    assert len({uri, *others}) == 7
+    assert len({uri, *others}) == 9
 
 
 def test_the_lineage_tells_what_the_winner_changed_in_module_yaml_as_it_is_now(

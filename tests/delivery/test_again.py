@@ -275,7 +275,7 @@ def uploaded(version: dict[str, Any]) -> tuple[dict[str, Any], Lineage]:
 def test_run_of_a_cluster_is_repeated_there(
     kubeflow: FakeKubeflow, remote_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the image of then, though the settings have another, and no step from the cache."""
+    """With images and accelerators of then, though the settings have others, and no step from the cache."""
     runs, data = open_environment().remote.runs, open_environment().remote.data
 
     def end(run: str, version: dict[str, Any]) -> None:
@@ -286,8 +286,12 @@ def test_run_of_a_cluster_is_repeated_there(
     (tmp_path / "trips.csv").write_text(COLUMNS)
     slipway("data", "snapshot", str(tmp_path / "trips.csv"), "--name", "one")
     old_image = IMAGE.replace("0" * 8, "1" * 8)
+    old_gpu_image = old_image.replace("1" * 8, "2" * 8)
+    gpus = ("compute.train_model.accelerator.kubeflow=nvidia.com/gpu", "compute.train_model.count=2",
+            "distribution.strategy=mirrored", f"gpu_image={old_gpu_image}")  # fmt: skip
     made = ("--set", "training.epochs=3", "--image", old_image, "--data", "snapshot:one")
-    run = slipway("submit", "taxi", "--target", "kubeflow", *made).stdout.split()[1]
+    asked = [word for pair in gpus for word in ("--set", pair)]
+    run = slipway("submit", "taxi", "--target", "kubeflow", *made, *asked).stdout.split()[1]
     [before] = kubeflow.versions.values()
     end(run, before)
 
@@ -309,6 +313,9 @@ def test_run_of_a_cluster_is_repeated_there(
     assert (lineage.repeats, lineage.image, lineage.data_uri) == (run, old_image, "snapshot:one")
     assert not any(task.get("cachingOptions", {}).get("enableCache") for task in tasks(spec).values())
     assert IMAGE not in json.dumps(spec)
+    train = spec["deploymentSpec"]["executors"]["exec-train-model"]["container"]
+    assert train["image"] == lineage.gpu_image == old_gpu_image
+    assert train["resources"]["accelerator"]["resourceCount"] == "2", "of which the settings say nothing now"
 
 
 def test_run_of_a_package_keeps_what_the_package_was_compiled_with(kubeflow: FakeKubeflow, tmp_path: Path) -> None:
@@ -320,7 +327,7 @@ def test_run_of_a_package_keeps_what_the_package_was_compiled_with(kubeflow: Fak
     [version] = kubeflow.versions.values()
     kept = json.loads(storage.read_bytes(uploaded(version)[1].arguments_uri))
     wanted = remote_request(open_environment(None, made[3:]), "kubeflow", "taxi", data, publish=False).arguments
-    unused = {"run", "tuning_uri"}  # nothing is searched
+    unused = {"run", "tuning_uri", "tuning_accelerator"}  # nothing is searched
     assert kept == {name: value for name, value in wanted.items() if name not in unused}
 
 

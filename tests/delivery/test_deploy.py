@@ -11,7 +11,7 @@ import pytest
 from delivery.deploy import Deployer, sync_module
 from delivery.deployments import read_latest
 from delivery.environment import Environment
-from delivery.plan.fingerprints import layer_tag
+from delivery.plan.fingerprints import Place, layer_tag
 from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
 from delivery.schedules import apply
@@ -39,20 +39,24 @@ class DiaryDeployer(Deployer):
         settings = self.environment.settings
         return sync_module(settings.modules / module, f"{settings.remote_home}/modules")
 
-    def _submit(self, module: str, image: str) -> RemoteRun:
-        self._write(f"submit {module} {image[-6:]}")
+    def _submit(self, module: str, environment: Environment) -> RemoteRun:
+        self._write(f"submit {module} {_images(environment)}")
         return RemoteRun(f"{module}-1", f"{module}-1", "pending", "https://kubeflow/run")
 
-    def _apply_overlay(self, image: str) -> None:
-        self._write(f"overlay {image[-6:]}")
+    def _apply_overlay(self, environment: Environment) -> None:
+        self._write(f"overlay {_images(environment)}")
 
-    def _apply_schedules(self, image: str) -> None:
-        self._write(f"schedules {image[-6:]}")
+    def _apply_schedules(self, environment: Environment) -> None:
+        self._write(f"schedules {_images(environment)}")
 
     def _write(self, entry: str) -> None:
         if any(entry.startswith(start) for start in self.fails):
             raise TargetError(f"no {entry} today")
         self.entries.append(entry)
+
+
+def _images(environment: Environment) -> str:
+    return " ".join(image[-6:] for image in (environment.settings.image, environment.settings.gpu_image) if image)
 
 
 @dataclass
@@ -61,6 +65,7 @@ class World:
     registry: FakeRegistry
     environment: Environment
     docker_log: Path
+    place: Place = STAGING
     said: list[str] = field(default_factory=list)
     entries: list[str] = field(default_factory=list)
     fails: list[str] = field(default_factory=list)
@@ -70,7 +75,7 @@ class World:
         return self.environment.settings.remote_home
 
     def plan(self) -> Plan:
-        return self.project.plan(place=STAGING, registry=ImageRegistry(self.registry.repository), home=self.home)
+        return self.project.plan(place=self.place, registry=ImageRegistry(self.registry.repository), home=self.home)
 
     def deploy(self, plan: Plan | None = None) -> None:
         self.deployer(plan or self.plan()).deploy()
@@ -319,3 +324,29 @@ def test_deploy_layer_that_cannot_be_built_starts_no_run(world: World) -> None:
     with pytest.raises(DeliveryError, match=r"image taxi failed, .*BASE=.* ended with 9"):
         world.deploy()
     assert world.entries == []
+
+
+def test_deploy_builds_the_image_of_accelerators_where_a_step_asks_for_one(world: World) -> None:
+    world.deploy()
+    world.entries.clear()
+    world.project.commit(REQUIRED)
+    world.place = replace(STAGING, accelerators={"train_model": "1 nvidia.com/gpu"})
+    plan = world.plan()
+    world.deploy(plan)
+    reference = f"{world.registry.repository}:{plan.gpu_image_tag}"
+    arguments = f"--build-arg GIT_REVISION={plan.head} --build-arg ACCELERATOR=gpu"
+    builds = [line for line in world.docker if line.startswith("build")]
+    assert f"build --platform linux/amd64 --tag {reference} {arguments} ." in builds
+    images = [f"{world.registry.repository}@{world.registry.tags[tag]}" for tag in (plan.image_tag, plan.gpu_image_tag)]
+    assert [line for line in builds if "BASE=" in line] == [
+        f"build --platform linux/amd64 --tag {world.registry.repository}:{layer_tag(image, plan.requirements['taxi'])} "
+        f"--build-arg BASE={image} ."
+        for image in images
+    ]
+    short = " ".join(image[-6:] for image in images)
+    assert f"submit wine {short}" in world.entries
+    assert f"schedules {short}" in world.entries
+    assert world.plan().is_empty
+    world.registry.tags.pop(plan.gpu_image_tag)
+    again = world.plan()
+    assert (again.image, again.gpu_image, again.layers) == (False, True, ["taxi"])

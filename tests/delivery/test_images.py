@@ -134,6 +134,16 @@ def test_module_image_builds_the_layer_once_and_submit_finds_it(
         assert result.stdout == f"{registry.repository}@{registry.tags[layer_on(image)]}\n"
     assert [line.split()[0] for line in log.read_text().splitlines()] == ["build", "push"]
     assert slipway("module", "image", "digits").stdout == f"{image}\n"
+    gpu_image = f"{registry.repository}@{registry.push('gpu-image').rpartition('@')[2]}"
+    with monkeypatch.context() as accelerated:
+        accelerated.setenv("SLIPWAY_GPU_IMAGE", gpu_image)
+        accelerated.setenv("SLIPWAY_COMPUTE__TRAIN_MODEL__ACCELERATOR", "{kubeflow: nvidia.com/gpu}")
+        found = slipway("module", "image", "taxi").stdout.splitlines()
+        layers = [registry.tags[layer_on(image)], registry.tags[layer_on(gpu_image)]]
+        assert found == [f"{registry.repository}@{layer}" for layer in layers]
+        assert slipway("module", "image", "digits").stdout.splitlines() == [image, gpu_image]
+        write_package(open_environment(), "kubeflow", "taxi", None, "training", tmp_path / "compiled.yaml")
+        assert images(tmp_path / "compiled.yaml") == set(found)
     assert slipway("submit", "taxi", "--target", "kubeflow").exit_code == 0
     [version] = kubeflow.versions.values()
     steps = version["pipeline_spec"]["deploymentSpec"]["executors"].values()

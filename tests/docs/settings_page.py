@@ -111,7 +111,9 @@ def _literal(default: Any) -> str:
 def _type(field: Json) -> str:
     kind = next((one for one in field.get("anyOf", []) if one["type"] != "null"), field)
     if "enum" in kind:
-        return ", ".join(f"`{value}`" for value in kind["enum"])
+        return ", ".join(f"`{value}`" for value in kind["enum"] if value)
+    if "$ref" in kind:
+        return "mapping"
     if kind["type"] == "array":
         return f"list of {_type(kind['items'])}"
     if kind["type"] == "object":

@@ -115,6 +115,7 @@ def tracked_run(view: RunView) -> TrackedRun:
         "data_digest": summary.data_digest,
         "revision": lineage.git_revision,
         "image": lineage.image,
+        **({"gpu_image": lineage.gpu_image} if lineage.gpu_image else {}),
         "target": lineage.target,
         "state": view.state,
         "verdict": summary.verdict,

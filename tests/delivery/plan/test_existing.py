@@ -1,17 +1,18 @@
 """Plans where everything can be looked up: what is there decides, and what failed is taken up again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from delivery.deployments import MANIFESTS, Deployment, module_unit, record
-from delivery.plan.fingerprints import layer_tag
+from delivery.plan.fingerprints import Builder, layer_tag
 from delivery.plan.planner import Plan
 from delivery.registry import ImageRegistry
 from slipway.errors import DeliveryError
 from slipway.stores.module_store import publish_module
-from tests.delivery.plan.project import FILES, IMAGE, MODEL, REQUIRED, Project, done, why
+from tests.delivery.plan.project import FILES, IMAGE, MODEL, REQUIRED, STAGING, Project, done, why
 
 REPOSITORY = "registry.example/team/slipway"
 
@@ -31,10 +32,10 @@ class Staging:
     """Staging, and what is there; `deploy` stands in for a deployment that did what the plan says, or part of it."""
 
     def __init__(self, project: Project, home: str) -> None:
-        self.project, self.home, self.registry = project, home, Registry()
+        self.project, self.home, self.registry, self.place = project, home, Registry(), STAGING
 
     def plan(self, base: str | None = None) -> Plan:
-        return self.project.plan(base, registry=self.registry, home=self.home)
+        return self.project.plan(base, place=self.place, registry=self.registry, home=self.home)
 
     def deploy(self, *, fails_before: str = "") -> Plan:
         plan = self.plan()
@@ -47,7 +48,7 @@ class Staging:
 
     def _take(self, plan: Plan, step: str, module: str = "") -> None:
         if step == "image":
-            self.registry.tags.add(plan.image_tag)
+            self.registry.tags |= {plan.image_tag, plan.gpu_image_tag}
         elif step == "sync":
             publish_module(self.project.folder / "modules" / module, f"{self.home}/modules")
         elif step == "submit":
@@ -179,3 +180,36 @@ def test_plan_asks_the_registry_for_the_layer_on_the_image_that_is_there(staging
     assert why(plan, "image taxi").startswith("the registry has no image")
     staging.registry.tags.add(layer_tag(plan.image_digest, plan.requirements["taxi"]))
     assert staging.plan().is_empty
+
+
+def test_plan_shows_a_change_of_accelerator_and_builds_its_image(staging: Staging) -> None:
+    assert not any(reason.subject == "gpu-image" for reason in staging.plan().reasons)
+    staging.project.commit({"settings/staging.yaml": "home: x\n"})
+    staging.place = replace(STAGING, accelerators={"train_model": "1 nvidia.com/gpu"})
+    plan = staging.plan()
+    assert (plan.image, plan.gpu_image, plan.pipelines) == (False, True, ["taxi", "wine"])
+    assert plan.gpu_image_tag != plan.image_tag
+    assert why(plan, "gpu-image").startswith(f"the registry has no image {plan.gpu_image_tag[:12]}")
+    assert why(plan, "pipeline taxi").startswith("the settings and the GPU image and the accelerators changed since")
+    [build] = [line for line in plan.commands if " build " in line]
+    assert f"--tag {plan.gpu_image_reference} " in build
+    assert "--build-arg ACCELERATOR=gpu" in build
+    assert f"SLIPWAY_IMAGE={plan.image_digest}" in plan.commands
+    assert any(line.startswith(f"SLIPWAY_GPU_IMAGE={REPOSITORY}@$(") for line in plan.commands)
+    staging.deploy()
+    assert staging.plan().is_empty
+    staging.place = replace(STAGING, accelerators={"train_model": "2 nvidia.com/gpu"})
+    plan = staging.plan()
+    assert (plan.gpu_image, plan.pipelines) == (False, ["taxi", "wine"])
+    assert why(plan, "pipeline taxi").startswith("the accelerators changed since")
+
+
+def test_plan_keeps_the_cache_of_each_image_apart() -> None:
+    options = ("--push", "--cache-from=type=registry,ref=r/cache", "--cache-to=type=registry,ref=r/cache,mode=max")
+    builder = Builder(options=options, arguments={"A": "b"}).for_gpus
+    assert builder.options == (
+        "--push",
+        "--cache-from=type=registry,ref=r/cache-gpu",
+        "--cache-to=type=registry,ref=r/cache-gpu,mode=max",
+    )
+    assert builder.arguments == {"A": "b", "ACCELERATOR": "gpu"}

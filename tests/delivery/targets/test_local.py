@@ -1,13 +1,16 @@
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from delivery.launch import request_run
-from delivery.targets.local import run_local
+from delivery.launch import RunRequest, request_run
+from delivery.targets.local import gpus, local_image, run_local
 from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
+from tests.cli.commands import slipway
 
 
 @pytest.mark.parametrize("processes", ["warm", "cold"])
@@ -33,3 +36,38 @@ def test_run_with_an_interpreter_in_a_folder_with_a_space_starts_its_steps(
     steps = {step.name: step for step in finished.steps}
     assert steps["record_run"].state == "succeeded", steps["record_run"].error
     assert str(missing) in (steps["resolve_source"].error or "")
+
+
+def test_gpus_of_this_machine_are_part_of_what_the_cache_goes_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = tmp_path / "gpus"
+    monkeypatch.setattr("delivery.targets.local._GPUS", driver)
+    monkeypatch.setattr("delivery.targets.local._WINDOWS", tmp_path / "dxg")
+    without = local_image(tmp_path, tmp_path / "requirements.lock")
+    assert gpus() == []
+    (driver / "0000:01:00.0").mkdir(parents=True)
+    assert gpus() == ["0000:01:00.0"]
+    assert local_image(tmp_path, tmp_path / "requirements.lock") != without
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_run_without_the_gpu_that_the_settings_ask_for_says_so(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.targets.local._GPUS", tmp_path if there else tmp_path / "none")
+    monkeypatch.setattr("delivery.targets.local._WINDOWS", tmp_path / "dxg")
+    (tmp_path / "0000:01:00.0").mkdir()
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SLIPWAY_COMPUTE__TRAIN_MODEL__ACCELERATOR", "{kubeflow: nvidia.com/gpu}")
+
+    def begin(request: RunRequest, *_: Any) -> None:
+        assert request.arguments["training_accelerator"] == "", (
+            "so that what is cached stays, whatever the settings ask"
+        )
+        raise typer.Exit(3)
+
+    monkeypatch.setattr("delivery.targets.local.run_local", begin)
+    done = slipway("run", "taxi")
+    assert done.exit_code == 3
+    assert ("train_model: the settings ask for a GPU; this machine has none" in done.stderr) is not there

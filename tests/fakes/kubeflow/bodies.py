@@ -11,6 +11,7 @@ from typing import Any
 import kfp_server_api
 import yaml
 from google.protobuf.json_format import ParseDict, ParseError
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from tests.fakes.kubeflow.pods import require_executors
@@ -114,10 +115,36 @@ def require_documents(text: str, *, limits: bool) -> list[Json]:
         raise Refused(400, f"Invalid input error: Failed to parse the spec: {error}") from error
     require_executors(documents)
     for document in documents[1:]:
+        for label, pod in document["platforms"]["kubernetes"].get("deploymentSpec", {}).get("executors", {}).items():
+            _require_pod(pod, label)
         for name in document["platforms"]["kubernetes"].get("pipelineConfig", {}):
             if not limits:
                 raise Refused(400, f'Invalid input error: invalid platform spec: proto: unknown field "{name}"')
+    for label, executor in documents[0]["deploymentSpec"]["executors"].items():
+        _require_accelerator(executor.get("container", {}).get("resources", {}).get("accelerator"), label)
     return documents
+
+
+def _require_pod(pod: Json, label: str) -> None:
+    """What the driver reads for a pod: backend/src/v2/driver/k8s.go, by kfp-kubernetes' message."""
+    try:
+        ParseDict(pod, KubernetesExecutorConfig(), ignore_unknown_fields=False)
+    except ParseError as error:
+        raise Refused(400, f"Invalid input error: invalid platform spec: {label}: {error}") from error
+
+
+def _require_accelerator(accelerator: Json | None, label: str) -> None:
+    """A limit of the pod, by `resourceType` before `type`: backend/src/v2/driver/driver.go, initPodSpecPatch.
+
+    Kubernetes refuses a pod whose limit has no name of a resource, with a domain before a slash unless it is its own.
+    """
+    if accelerator is None:
+        return
+    name = accelerator.get("resourceType") or accelerator.get("type", "")
+    if not re.fullmatch(r"ephemeral-storage|[a-z0-9.-]+\.[a-z]+/[A-Za-z0-9._-]+", name):
+        raise Refused(400, f"{label}: {name!r}: must be a standard resource type or fully qualified")
+    if not re.fullmatch(r"[1-9]\d*([kMGT]i?)?", str(accelerator.get("resourceCount") or accelerator.get("count", ""))):
+        raise Refused(400, f"{label}: quantities must match the regular expression")
 
 
 def require_arguments(body: Json, spec: Json) -> None:

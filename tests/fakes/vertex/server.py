@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.cloud.aiplatform_v1 import PipelineJob, Schedule
+from google.cloud.aiplatform_v1 import AcceleratorType, PipelineJob, Schedule
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
@@ -258,6 +258,8 @@ def _require_job(job: Json) -> None:
         spec = ParseDict(job["pipelineSpec"], PipelineSpec(), ignore_unknown_fields=False)
     except ParseError as error:
         raise Refused(400, f"Invalid pipeline spec: {error}") from error
+    for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
+        _require_accelerator(executor.get("container", {}).get("resources", {}).get("accelerator"), label)
     for key, value in job.get("labels", {}).items():
         if not (_LABEL.fullmatch(key) and _LABEL.fullmatch(value)):
             raise Refused(400, f"Invalid label {key}: {value}")
@@ -267,6 +269,17 @@ def _require_job(job: Json) -> None:
     takes, given = set(spec.root.input_definitions.parameters), set(config.get("parameterValues", {}))
     if takes != given:
         raise Refused(400, f"Invalid runtime parameters: {sorted(takes ^ given)}")
+
+
+def _require_accelerator(accelerator: Json | None, label: str) -> None:
+    """One of the API's enum, and a number of them: google.cloud.aiplatform_v1's MachineSpec."""
+    if accelerator is None:
+        return
+    name, count = accelerator.get("resourceType"), accelerator.get("resourceCount", "")
+    if (accelerator.get("type", name), str(accelerator.get("count", count))) != (name, count):
+        raise Refused(400, f"{label}: accelerator {accelerator} says two things")
+    if name not in AcceleratorType.__members__ or not count.isdigit() or int(count) < 1:
+        raise Refused(400, f"{label}: accelerator {count} {name!r} is not supported")
 
 
 def _one(kept: dict[str, Json], key: str, kind: str) -> Json:
