@@ -57,23 +57,23 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
     """What the steps are given.
 
     Raises:
-        ConfigError: the labels lie where the platform cannot read them.
+        ConfigError: the log or the labels lie where the platform cannot read them.
     """
-    config, its = inputs.config, inputs.config.monitoring
-    if its.labels:
-        labels = ",".join(parts_of(its.labels, inputs.project))
-        if inputs.platform.target != "local" and not labels.startswith(("gs://", "s3://")):
-            raise ConfigError(
-                f"monitoring.labels = {its.labels!r}: a run on a cluster cannot read this machine's files; write "
-                "them to gs://BUCKET/PATH or s3://BUCKET/PATH"
-            )
-        config = config.model_copy(update={"monitoring": its.model_copy(update={"labels": labels})})
+    config, its, log = inputs.config, inputs.config.monitoring, inputs.platform.request_log
+    labels = parts_of(its.labels, inputs.project) if its.labels else []
+    if inputs.platform.target != "local":
+        for part in labels:
+            _require_bucket("monitoring.labels", part, "gs://", "s3://")
+        if log:
+            _require_bucket("request_log", log, "gs://", "s3://", "bq://")
+    if labels:
+        config = config.model_copy(update={"monitoring": its.model_copy(update={"labels": ",".join(labels)})})
     return {
         "module": inputs.module.name,
         "data_uri": inputs.data_uri,
         "window": inputs.config.ingestion.window,
         "snapshots_uri": inputs.locations.data,
-        "log_uri": inputs.platform.request_log,
+        "log_uri": log,
         "window_start": "",
         "ask": "",
         "metrics_uri": inputs.module.metrics_uri,
@@ -82,6 +82,14 @@ def monitoring_arguments(inputs: Inputs) -> dict[str, Any]:
         "monitoring_uri": inputs.locations.monitoring,
         "training_uri": inputs.prepared_uri,
     }
+
+
+def _require_bucket(what: str, uri: str, *schemes: str) -> None:
+    if not uri.startswith(schemes):
+        raise ConfigError(
+            f"{what} = {uri!r}: a run on a cluster cannot read this machine's files; write them to gs://BUCKET/PATH or "
+            "s3://BUCKET/PATH, and name that"
+        )
 
 
 MONITORING = Pipeline(

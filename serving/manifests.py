@@ -18,6 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from slipway.errors import ConfigError, StoreError
+from slipway.remote.address import shown
 from slipway.stores import storage
 
 Object = dict[str, Any]
@@ -84,12 +85,14 @@ def namespace_of(objects: list[Object]) -> str:
 def publish_manifests(objects: list[Object], root_uri: str) -> str:
     """Stores rendered objects as `<root>/manifests/<sha256>.yaml`, and returns that URI; raises as `require_filled_in`.
 
-    Equal objects have equal URIs, so that a run names exactly what it rolls out.
+    Equal objects have equal URIs, so that a run names exactly what it rolls out. A run's own step finds them there: it
+    needs no right to write them.
     """
     require_filled_in(objects)
     content = yaml.safe_dump_all(objects).encode()
     uri = storage.join(root_uri, "manifests", f"{hashlib.sha256(content).hexdigest()}.yaml")
-    storage.write_bytes(uri, content)
+    if not storage.exists(uri) or storage.read_bytes(uri) != content:
+        storage.write_bytes(uri, content)
     return uri
 
 
@@ -98,7 +101,7 @@ def read_manifests(uri: str) -> list[Object]:
     content = storage.read_bytes(uri)
     wanted, found = PurePosixPath(uri.partition("?")[0]).stem, hashlib.sha256(content).hexdigest()
     if wanted != found:
-        raise StoreError(f"{uri}: its content has the SHA-256 {found}; publish the overlay again")
+        raise StoreError(f"{shown(uri)}: its content has the SHA-256 {found}; publish the overlay again")
     return list(yaml.load_all(content, Loader=yaml.CSafeLoader))
 
 

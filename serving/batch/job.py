@@ -22,6 +22,7 @@ from slipway.data.examples.bigquery import SCHEME
 from slipway.data.examples.source import digest_of
 from slipway.errors import ConfigError, StoreError
 from slipway.module_api import Ingestion, Monitoring
+from slipway.remote.address import shown
 from slipway.stores import storage
 from slipway.stores.artifacts import parse_json
 
@@ -128,7 +129,7 @@ def begin(job: Job) -> bool:
                          "--to, or delete them")  # fmt: skip
     begun = storage.join(job.work, JOB)
     if storage.exists(begun):
-        found = parse_json(storage.read_bytes(begun), Job, begun, f"delete {job.work}")
+        found = parse_json(storage.read_bytes(begun), Job, begun, f"delete {shown(job.work)}")
         if found.digest != job.digest:
             raise StoreError(f"{job.to} was begun by another job: {_differences(found, job)}. Finish that job, name "
                              f"another --to, or delete it and {job.work}")  # fmt: skip

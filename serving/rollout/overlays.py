@@ -80,7 +80,7 @@ class Overlays:
     def _root(self) -> str:
         path, question, query = self.store.partition("?")
         parent = path.rstrip("/").rpartition("/")[0]
-        return f"{path if parent in ('', 'gs:/') else parent}{question}{query}"
+        return f"{path if parent in ('', 'gs:/', 's3:/') else parent}{question}{query}"
 
 
 def differences(old: list[Object], new: list[Object]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from slipway.errors import StoreError
 from slipway.monitoring.decision import State
+from slipway.remote.address import shown
 from slipway.remote.objects import ABSENT, open_object
 from slipway.remote.retries import retrying
 from slipway.stores import storage
@@ -65,7 +66,7 @@ def _change_remote(uri: str, change: Change[Answer]) -> Answer:
         before = _parse(content, uri) if content else State()
         answer, after = change(before)
         if after != before and not objects.put(name, after.model_dump_json(indent=1).encode(), generation):
-            raise _ReplacedError(f"{uri}: others changed it {ATTEMPTS} times meanwhile; run again")
+            raise _ReplacedError(f"{shown(uri)}: others changed it {ATTEMPTS} times meanwhile; run again")
         return answer
 
     return retrying(_ReplacedError, attempts=ATTEMPTS, first_seconds=0.02, longest_seconds=0.3)(swap)

@@ -84,6 +84,11 @@ def parse(uri: str) -> Address:
     return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds, region, virtual_host)
 
 
+def shown(uri: str) -> str:
+    """A URI as messages have it: a remote one without account and query."""
+    return parse(uri).below("") if in_bucket(uri) else uri
+
+
 def browser_link(uri: str, *, folder: bool) -> str:
     """Where a browser shows an object or a folder with its user's own login; empty on this machine and on emulators."""
     if not is_remote(uri) or (address := parse(uri)).endpoint:

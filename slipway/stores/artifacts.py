@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from slipway.errors import StoreError
+from slipway.remote.address import shown
 from slipway.stores import storage
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -68,11 +69,11 @@ def read_json(folder: str | Path, file: str, form: type[Form], step: str) -> For
     return parse_json(path.read_bytes(), form, str(path), f"run {step} again")
 
 
-def parse_json(content: bytes, form: type[Form], where: str, fix: str) -> Form:
+def parse_json(content: bytes, form: type[Form], uri: str, fix: str) -> Form:
     """The content of a JSON file that Slipway wrote; damaged, its first mistake is named."""
     try:
         return form.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise StoreError(f"{where} is damaged: {place}: {problem['msg']}; {fix}") from error
+        raise StoreError(f"{shown(uri)} is damaged: {place}: {problem['msg']}; {fix}") from error

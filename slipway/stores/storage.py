@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from slipway.errors import StoreError
 from slipway.remote.address import in_bucket as in_bucket
 from slipway.remote.address import is_remote as is_remote
+from slipway.remote.address import shown
 from slipway.remote.objects import ABSENT, Objects, StoredObject, check_inside, open_object, open_objects
 
 BLOCK_BYTES = 1 << 20
@@ -179,7 +180,7 @@ def copy_folder(source: str, target: str, last: str = "") -> None:
     """Copies all files below a folder in the order of their names, but `last` at the end."""
     files = list_files(source)
     if not files:
-        raise StoreError(f"{source}: there is no such folder, or it is empty")
+        raise StoreError(f"{shown(source)}: there is no such folder, or it is empty")
     for file in sorted(files, key=lambda file: file.name == last):
         copy(file.uri, join(target, check_inside(file.name, source)))
 
@@ -248,4 +249,4 @@ def _translated(uri: str, action: str) -> Iterator[None]:
 
 
 def _missing(uri: str) -> StoreError:
-    return StoreError(f"{uri}: there is no such file; correct the path")
+    return StoreError(f"{shown(uri)}: there is no such file; correct the path")

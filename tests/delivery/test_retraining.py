@@ -249,8 +249,21 @@ def test_the_monitor_is_a_pipeline_of_a_cluster(target: RemoteTarget, monkeypatc
     executors = [one["platforms"]["kubernetes"]["deploymentSpec"]["executors"] for one in documents[1:]]
     assert [one["podMetadata"]["labels"] for found in executors for one in found.values()] == labels
     assert [name for found in executors for name in found] == ["exec-submit-training"] * len(labels)
-    own = environment.override([("monitoring.labels", "labels.csv")])
-    with pytest.raises(ConfigError, match=r"labels\.csv"), prepared(own, target, "taxi", pipeline="monitoring"):
+
+
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ("monitoring.labels", "labels.csv"),
+        ("monitoring.labels", "gs://bucket/may.csv,june.csv"),
+        ("request_log", "/var/log/requests"),
+        ("request_log", "file:///var/log/requests"),
+    ],
+)
+def test_a_monitor_on_a_cluster_reads_nothing_of_this_machine(target: RemoteTarget, setting: str, place: str) -> None:
+    own = open_environment().override([(setting, place)])
+    said = rf"{setting} = .*{place.rpartition(',')[2]}'.*cannot read this machine"
+    with pytest.raises(ConfigError, match=said), prepared(own, target, "taxi", pipeline="monitoring"):
         pass
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from slipway.errors import StoreError
+from slipway.remote.address import shown
 from slipway.stores import storage
 
 FILE = "statistics.pb"
@@ -27,7 +28,7 @@ def read_statistics(artifact_uri: str) -> statistics_pb2.DatasetFeatureStatistic
     try:
         return statistics_pb2.DatasetFeatureStatisticsList.FromString(storage.read_bytes(uri))
     except DecodeError as error:
-        raise StoreError(f"{uri} is damaged: {error}; run the pipeline again to make it anew") from error
+        raise StoreError(f"{shown(uri)} is damaged: {error}; run the pipeline again to make it anew") from error
 
 
 def dataset_of(

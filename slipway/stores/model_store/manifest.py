@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
+from slipway.remote.address import shown
 
 
 class ModelFile(BaseModel):
@@ -74,9 +75,10 @@ def combine(files: Iterable[ModelFile]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def compare(expected: Iterable[ModelFile], actual: Iterable[ModelFile], where: str) -> list[str]:
+def compare(expected: Iterable[ModelFile], actual: Iterable[ModelFile], uri: str) -> list[str]:
     """Differences between two lists of files, one per line, ordered by path."""
     pushed, found = {file.path: file for file in expected}, {file.path: file for file in actual}
+    where = shown(uri)
     problems = [f"{where}/{path} is missing" for path in pushed.keys() - found.keys()]
     problems += [f"{where}/{path} is not part of the version" for path in found.keys() - pushed.keys()]
     problems += [

@@ -159,7 +159,8 @@ class RemoteModelStore(ModelStore):
         for number in range(first, first + ATTEMPTS):
             if self._objects.put(f"{model}/{CLAIMS}/{number}", self._who().encode(), ABSENT):
                 return number
-        raise StoreError(f"no number can be claimed in {self.uri}/{model}: {ATTEMPTS} in a row were taken; run again")
+        taken = f"{ATTEMPTS} in a row were taken; run again"
+        raise StoreError(f"no number can be claimed in {self._where(model)}: {taken}")
 
     def _clean(self, model: str, deleted: frozenset[int]) -> None:
         listing = self._objects.objects(f"{model}/") if deleted else {}

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from slipway.errors import ChangedMeanwhileError, StoreError
 from slipway.lineage import user
+from slipway.remote.address import shown
 from slipway.stores import storage
 from slipway.stores.artifacts import MODEL, parse_json
 from slipway.stores.model_store import state as states
@@ -78,7 +79,7 @@ class ModelStore(ABC):
             return self._read(model, number)
         there = f"its versions are {', '.join(map(str, known[-5:]))}" if known else "it has no versions"
         was = f"{number} was deleted; " if number in state.deleted else ""
-        raise StoreError(f"model {model} has no version {number} in {self.uri}; {was}{there}")
+        raise StoreError(f"model {model} has no version {number} in {shown(self.uri)}; {was}{there}")
 
     def production(self, model: str) -> Version | None:
         """The version that counts as production: the pin, or without one the newest that is not quarantined."""
@@ -133,8 +134,8 @@ class ModelStore(ABC):
             version = self._version(self._store(source, files, provenance, baseline))
         except OSError as error:
             raise StoreError(
-                f"model {model} ({sum(file.size for file in files):,} bytes) cannot be stored in {self.uri}: {error}. "
-                "Nothing of it is visible; make room or correct the directory, and run again"
+                f"model {model} ({sum(file.size for file in files):,} bytes) cannot be stored in {shown(self.uri)}: "
+                f"{error}. Nothing of it is visible; make room or correct the directory, and run again"
             ) from error
         try:
             self._update(model, lambda state: state)
@@ -286,11 +287,11 @@ class ModelStore(ABC):
         name = f"{model}/{MANIFESTS}/{number}.json"
         content = self._get(name)
         if content is None:
-            raise StoreError(f"{self.uri}: {name} is missing, so the origin of version {number} is unknown")
-        where = storage.join(self.uri, name)
-        manifest = parse_json(content, Manifest, where, RESTORE)
+            raise StoreError(f"{shown(self.uri)}: {name} is missing, so the origin of version {number} is unknown")
+        uri = storage.join(self.uri, name)
+        manifest = parse_json(content, Manifest, uri, RESTORE)
         if (manifest.model, manifest.version) != (model, number):
-            raise _moved(where, f"version {manifest.version} of {manifest.model}")
+            raise _moved(uri, f"version {manifest.version} of {manifest.model}")
         return self._version(manifest)
 
     def _version(self, manifest: Manifest) -> Version:
@@ -318,10 +319,10 @@ class ModelStore(ABC):
     def _parse_state(self, model: str, content: bytes | None) -> State:
         if content is None:
             return State(model=model)
-        where = storage.join(self.uri, model, STATE)
-        state = parse_json(content, State, where, RESTORE)
+        uri = storage.join(self.uri, model, STATE)
+        state = parse_json(content, State, uri, RESTORE)
         if state.model != model:
-            raise _moved(where, f"model {state.model}")
+            raise _moved(uri, f"model {state.model}")
         return state
 
     def _adopt(self, state: State, stored: Sequence[int] | None = None) -> State:
@@ -399,11 +400,11 @@ def refuse_damaged(version: Version, problems: list[str]) -> None:
         )
 
 
-def _moved(where: str, owner: str) -> StoreError:
+def _moved(uri: str, owner: str) -> StoreError:
     """Else whoever names the one would change the other."""
     return StoreError(
-        f"{where} is that of {owner}: a model's folder was copied or renamed. Move it back, or away and push the model "
-        "under its new name"
+        f"{shown(uri)} is that of {owner}: a model's folder was copied or renamed. Move it back, or away and push "
+        "the model under its new name"
     )
 
 

@@ -70,7 +70,8 @@ def main() -> None:
     """Prints the files that are there after each kill."""
     home, data, to = sys.argv[1:]
     units.UNIT_ROWS = 150
-    folder = to.rpartition("/")[0]
+    path, question, query = to.partition("?")
+    folder = f"{path.rpartition('/')[0]}{question}{query}"
     while killed_at_a_new_file(lambda: Batch(home).run(data, to)):
         in_a_child(lambda: print("killed:", *(one.name for one in storage.list_files(folder)), flush=True))
 

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from serving.manifests import FETCHER, Object
+from serving.manifests import FETCHER, Object, publish_manifests
+from settings.load import PROJECT
 from slipway.errors import ConfigError, RolloutError
 from slipway.evaluation.golden import Golden, write_golden
 from slipway.stores.model_store import open_store
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.kubernetes.controller import Crash
 from tests.fakes.kubernetes.world import World, staging_that_fetches
-from tests.fakes.s3_server import S3Server
+from tests.fakes.s3_policy import Policy
+from tests.fakes.s3_server import S3FaultProxy, S3Server
 from tests.model_files import provenance, write_model
 from tests.small_disk import mount_small_disk
 
@@ -208,6 +210,24 @@ def test_stable_that_cannot_fetch_goes_back(fetched: World) -> None:
     stable = fetched.deployment("taxi-serving")
     assert stable
     assert fetcher(stable)["args"][1] == str(first)
+
+
+def test_step_of_a_run_rolls_out_with_the_rights_of_the_trainer(
+    world: World, s3_server: S3Server, s3_proxy: S3FaultProxy, tmp_path: Path
+) -> None:
+    """Its overlay is where `submit` published it, where the step may not write."""
+    model = write_model(tmp_path / "model", 1)
+    write_golden(Golden.of([b"one", b"two"], [0.25, 0.75]), model)
+    number = open_store(s3_server.uri("slipway/models")).push(model, provenance()).version.number
+    world.objects = copy.deepcopy(staging_that_fetches())
+    publish_manifests(world.objects, s3_server.uri("slipway"))
+    world.store = open_store(s3_proxy.uri("slipway/models"))
+    world.policy = world.policy.model_copy(update={"models_path": world.store.uri})
+    rights = Policy(PROJECT / "infrastructure" / "s3" / "trainer.json")
+    s3_proxy.code, s3_proxy.faults = "AccessDenied", [rights]
+    world.start(number)
+    assert (world.stable, rights.denied) == (number, [])
+    assert world.store.stage("taxi", number) == "stable"
 
 
 @pytest.mark.parametrize(

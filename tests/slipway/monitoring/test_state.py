@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from slipway.errors import StoreError
 from slipway.module_api import Retraining
 from slipway.monitoring.decision import Decision, Findings, State, decide
 from slipway.monitoring.state import change_state, read_state
+from slipway.stores import storage
 from tests.fakes.fault_proxy import FaultProxy
 
 ASKED = Findings(window="1", model_version=1, data_digest="d", asked="schedule")
@@ -57,3 +59,10 @@ def test_a_change_that_fails_leaves_the_state_as_it_was(folder: str) -> None:
     with pytest.raises(RuntimeError):
         change_state(folder, fail)
     assert read_state(folder).windows == ["1"]
+
+
+def test_a_damaged_state_is_named_and_not_replaced(folder: str) -> None:
+    storage.write_text(uri := storage.join(folder, "state.json"), '{"windows": 1}')
+    with pytest.raises(StoreError, match=r"/state/state\.json is damaged: windows: "):
+        change_state(folder, lambda state: (None, state))
+    assert storage.read_text(uri) == '{"windows": 1}'

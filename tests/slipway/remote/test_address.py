@@ -1,7 +1,7 @@
 import pytest
 
 from slipway.errors import StoreError
-from slipway.remote.address import RETRY_SECONDS, Address, is_remote, parse
+from slipway.remote.address import RETRY_SECONDS, Address, is_remote, parse, shown
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,12 @@ def test_is_remote_knows_the_schemes() -> None:
     assert not is_remote("file:///x")
     with pytest.raises(StoreError, match=r"hdfs:// is not supported.*gs://, s3://"):
         is_remote("hdfs://b/x")
+
+
+def test_shown_is_without_account_and_query() -> None:
+    assert shown("gs://anonymous@b/x/y?scheme=http") == "gs://b/x/y"
+    assert shown("s3://b/x?endpoint_override=minio:9000&region=eu-central-1") == "s3://b/x"
+    assert shown("/x/what?") == "/x/what?"
 
 
 def test_split_and_below_name_an_object() -> None:
