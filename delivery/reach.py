@@ -24,7 +24,7 @@ class Reach:
         self,
         uri: str,
         what: str = "data",
-        fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE",
+        fix: str = "give --data gs://BUCKET/PATH or bq://PROJECT.DATASET.TABLE; on Kubeflow s3://BUCKET/PATH, too",
     ) -> str:
         """A URI of data, or several with commas between, that `what` names."""
         for part in parts_of(uri):

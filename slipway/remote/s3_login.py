@@ -51,14 +51,18 @@ def find_login(address: Address) -> Login:
             'requests would be made as another account. Run `eval "$(aws configure export-credentials --format env)"`, '
             "or unset AWS_PROFILE"
         )
-    _check_variables()
+    if not address.anonymous:
+        _check_variables()
     endpoint = address.endpoint or endpoint_of_variables()
     region = address.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     options: dict[str, Any] = {"region": region, "virtual_hosted_style_request": address.virtual_host}
     if endpoint:
         scheme, _, host = endpoint.rstrip("/").partition("://")
         if scheme not in ("http", "https") or not host:
-            raise StoreError(f"AWS_ENDPOINT_URL = {endpoint}: an endpoint of S3 is https://HOST:PORT, or http://")
+            raise StoreError(
+                f"the endpoint of S3 is {endpoint}, and must be https://HOST:PORT or http://HOST:PORT; correct "
+                "AWS_ENDPOINT_URL, or the URI"
+            )
         options["endpoint"] = f"{scheme}://{address.bucket}.{host}" if address.virtual_host else endpoint
     if address.anonymous:
         options["skip_signature"] = True

@@ -200,8 +200,8 @@ def test_ca_that_cannot_be_read_is_named(
         ("AWS_ACCESS_KEY_ID", "slipway-test\n", "AWS_ACCESS_KEY_ID: its value has a space or a line break"),
         ("AWS_SECRET_ACCESS_KEY", "hidden\n", "AWS_SECRET_ACCESS_KEY: its value has a space or a line break"),
         ("AWS_SECRET_ACCESS_KEY", "", "no valid S3 credentials: AWS_SECRET_ACCESS_KEY is not set"),
-        ("AWS_ENDPOINT_URL", "minio:9000", r"AWS_ENDPOINT_URL = minio:9000: .*https://HOST:PORT"),
-        ("AWS_ENDPOINT_URL", "ftp://minio", r"AWS_ENDPOINT_URL = ftp://minio: "),
+        ("AWS_ENDPOINT_URL", "minio:9000", r"endpoint of S3 is minio:9000, .*https://HOST:PORT"),
+        ("AWS_ENDPOINT_URL", "ftp://minio", r"endpoint of S3 is ftp://minio, "),
     ],
 )
 def test_variable_that_cannot_be_meant_is_named(
