@@ -8,6 +8,7 @@ from delivery.environment import Environment
 from slipway.data.examples.source import SNAPSHOT, parts_of
 from slipway.errors import ConfigError
 from slipway.module_api import ModuleConfig
+from slipway.remote.address import in_bucket, parse
 from slipway.targets import RemoteTarget
 
 
@@ -23,7 +24,7 @@ class Reach:
         self,
         uri: str,
         what: str = "data",
-        fix: str = "give --data gs://BUCKET/PATH, or --data bq://PROJECT.DATASET.TABLE",
+        fix: str = "give --data gs://BUCKET/PATH or bq://PROJECT.DATASET.TABLE; on Kubeflow s3://BUCKET/PATH, too",
     ) -> str:
         """A URI of data, or several with commas between, that `what` names."""
         for part in parts_of(uri):
@@ -49,6 +50,8 @@ class Reach:
                 self._require_login(part, what, "give gs://BUCKET/PATH")
 
     def _require_login(self, uri: str, what: str, fix: str) -> None:
+        if in_bucket(uri):
+            parse(uri)  # refuses a secret in it, before a message or a parameter has it
         if uri.startswith("minio://"):
             raise ConfigError(
                 f"{what} = {uri}: that is Kubeflow's name for S3 in URIs of artifacts; write s3:// for it"

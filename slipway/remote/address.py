@@ -18,6 +18,7 @@ SCHEMES = ("gs", "s3")
 # Kubeflow's name, in URIs of artifacts, for an S3 whose address its own settings hold.
 _OTHER_NAMES = {"minio": "s3"}
 RETRY_SECONDS = 60.0
+_QUERY = ("scheme", "endpoint_override", "region", "force_virtual_addressing", "retry_limit_seconds")
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,27 @@ def parse(uri: str) -> Address:
     scheme, _, rest = uri.partition("://")
     scheme = _OTHER_NAMES.get(scheme, scheme)
     located, _, query = rest.partition("?")
-    account, _, path = located.rpartition("@")
-    bucket, _, inside = path.partition("/")
+    host, _, inside = located.partition("/")
+    account, _, bucket = host.rpartition("@")
+    if account not in ("", "anonymous") or ":" in bucket:  # a secret, maybe, which has a slash, maybe
+        raise StoreError(
+            f"{scheme}://…: an account stands before the bucket; only `anonymous` may, keep secrets out of URIs"
+        )
     if not bucket:
         raise StoreError(f"{uri}: the bucket's name is missing; write {scheme}://bucket/path")
-    if account not in ("", "anonymous"):
-        raise StoreError(f"{uri}: the account is {account!r}; only `anonymous` may be named, keep secrets out of URIs")
     given = dict(parse_qsl(query))
+    if unknown := sorted(given.keys() - _QUERY):
+        raise StoreError(
+            f"{scheme}://{located}: the query has {', '.join(unknown)}, and may have {', '.join(_QUERY)}; credentials "
+            "are in variables"
+        )
     seconds = given.get("retry_limit_seconds", RETRY_SECONDS)
     try:
         retry_seconds = float(seconds)
     except ValueError:
         raise StoreError(f"{uri}: retry_limit_seconds = {seconds!r} is not a number of seconds") from None
-    host = given.get("endpoint_override")
-    endpoint = f"{given.get('scheme', 'https')}://{host}" if host else ""
+    override = given.get("endpoint_override")
+    endpoint = f"{given.get('scheme', 'https')}://{override}" if override else ""
     virtual_host = given.get("force_virtual_addressing", "").lower() == "true"
     region = given.get("region", "")
     return Address(scheme, bucket, inside.strip("/"), bool(account), endpoint, retry_seconds, region, virtual_host)

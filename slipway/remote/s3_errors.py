@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 
 from slipway.errors import StoreError
 from slipway.remote.address import Address
@@ -33,6 +34,9 @@ _FULL = {"QuotaExceeded", "StorageFull", "XMinioAdminBucketQuotaExceeded", "XMin
 _WRONG_REGION = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 # What obstore says of a redirect to another region, which names no address.
 _REDIRECT = "redirect without LOCATION"
+# And of a listing with a name that it cannot read: `a//b`, `..`, control characters.
+_WRONG_NAME = "object with invalid path"
+_RENAME = "rename or remove it, or correct the URI"
 # Where obstore looks last for credentials: the metadata of a machine on AWS.
 _METADATA = "169.254.169.254"
 # obstore's errors end in a dump of Rust's, the only place that has the reason of a failed connection.
@@ -62,6 +66,8 @@ def translated(action: Action, address: Address, name: str) -> Iterator[None]:
         raise StoreError(f"{what}: {missing}, or correct the URI") from error
     except BaseError as error:
         raise StoreError(f"{what}{_explained(action, address, error)}") from error
+    except ValueError as error:  # of names
+        raise StoreError(f"{what}: {str(error).partition(chr(10))[0]}; {_RENAME}") from error
 
 
 def may_pass(error: BaseException) -> bool:
@@ -70,7 +76,7 @@ def may_pass(error: BaseException) -> bool:
 
     if isinstance(error, AlreadyExistsError):  # so obstore calls each 409
         return "<Code>ConditionalRequestConflict</Code>" in str(error)
-    if not isinstance(error, GenericError) or _REDIRECT in str(error):
+    if not isinstance(error, GenericError) or _REDIRECT in str(error) or _WRONG_NAME in str(error):
         return False
     return _status(error) is None or _status(error) in TRANSIENT_STATUSES
 
@@ -79,6 +85,8 @@ def _explained(action: Action, address: Address, error: Exception) -> str:
     """What an error says, and the fix, from the colon on."""
     code, message = _answer(error)
     text = str(error).partition(_DUMP)[0]
+    if _WRONG_NAME in text:
+        return f": {message}; {_RENAME}"
     if code == "RequestTimeTooSkewed":
         return f": the clock of this machine and that of the store differ too much: {message}. Set this one (NTP)"
     if _METADATA in text or code in _UNKNOWN_CALLER or _status(error) == 401:
@@ -122,7 +130,7 @@ def _answer(error: Exception) -> tuple[str, str]:
     text, _, dump = str(error).partition(_DUMP)
     code, message = (re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL) for tag in ("Code", "Message"))
     if code:
-        return code[1], f"{code[1]}: {message[1] if message else ''}".rstrip(" .:")
+        return code[1], f"{code[1]}: {unescape(message[1]) if message else ''}".rstrip(" .:")
     reasons = [" ".join((one or other).split()) for one, other in _REASONS.findall(dump)]
     last = text.rpartition(" - ")[2]
     return "", ": ".join([" ".join(last.split())[:500], *reasons]).rstrip(" .:")

@@ -17,6 +17,7 @@ from slipway.remote.address import RETRY_SECONDS, Address, is_remote, parse, sho
             "s3://b/x?endpoint_override=minio:9000&region=eu-central-1&force_virtual_addressing=true",
             Address("s3", "b", "x", False, "https://minio:9000", RETRY_SECONDS, "eu-central-1", True),
         ),
+        ("s3://b/day@2/x@y.csv", Address("s3", "b", "day@2/x@y.csv", False, "", RETRY_SECONDS)),
         ("minio://b/x", Address("s3", "b", "x", False, "", RETRY_SECONDS)),  # Kubeflow's own word for it
     ],
 )
@@ -30,12 +31,17 @@ def test_parse_gives_every_part(uri: str, address: Address) -> None:
         ("gs:///x", "the bucket's name is missing; write gs://bucket/path"),
         ("gs://token@b/x", "keep secrets out of URIs"),
         ("s3://AKIA:secret@b/x", "keep secrets out of URIs"),
+        ("s3://AKIA:with/secret@b/x", "keep secrets out of URIs"),
+        ("s3://b/x?access_key=AKIA&secret_key=secret", "the query has access_key, secret_key"),
+        ("s3://b/x?endpoint=host", "the query has endpoint, and may have scheme, endpoint_override"),
         ("gs://b/x?retry_limit_seconds=soon", "retry_limit_seconds = 'soon'"),
     ],
 )
 def test_parse_wrong_uri_names_the_fix(uri: str, message: str) -> None:
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(StoreError, match=message) as refused:
         parse(uri)
+    assert "secret@" not in str(refused.value)
+    assert "=secret" not in str(refused.value)
 
 
 def test_is_remote_knows_the_schemes() -> None:

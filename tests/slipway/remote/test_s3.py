@@ -181,10 +181,46 @@ def test_account_of_a_profile_is_refused_with_the_command_that_takes_it_out(
         open_objects(s3_server.uri("store")).names("")
 
 
-def test_ca_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/ca.pem")
-    with pytest.raises(StoreError, match=r"AWS_CA_BUNDLE = /no/ca.pem: No such file"):
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b"no certificate", ""), (b"\x30\x82\xa5DER", "")]
+)
+def test_ca_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with pytest.raises(StoreError, match=rf"AWS_CA_BUNDLE = .*/ca.pem: .*{reason}.* in PEM"):
         open_objects("s3://bucket/store").names("")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AWS_ACCESS_KEY_ID", "slipway-test\n", "AWS_ACCESS_KEY_ID: its value has a space or a line break"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden\n", "AWS_SECRET_ACCESS_KEY: its value has a space or a line break"),
+        ("AWS_SECRET_ACCESS_KEY", "", "no valid S3 credentials: AWS_SECRET_ACCESS_KEY is not set"),
+        ("AWS_ENDPOINT_URL", "minio:9000", r"endpoint of S3 is minio:9000, .*https://HOST:PORT"),
+        ("AWS_ENDPOINT_URL", "ftp://minio", r"endpoint of S3 is ftp://minio, "),
+    ],
+)
+def test_variable_that_cannot_be_meant_is_named(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StoreError, match=message) as refused:
+        open_objects("s3://bucket/store").names("")
+    assert "hidden" not in str(refused.value)
+
+
+@ONLY_MOTO
+def test_name_that_cannot_be_read_is_said_at_once(proxy: S3FaultProxy, s3_server: S3Server) -> None:
+    with pytest.raises(StoreError, match=r"a//b.*empty path segment.*rename"):
+        open_objects(proxy.uri("")).read("a//b")
+    s3_server.put("a//b", b"1")
+    with pytest.raises(StoreError, match=r"cannot list: .*a//b.*rename") as refused:
+        open_objects(proxy.uri("")).objects("")
+    assert "tried for" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
