@@ -19,7 +19,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def count(name: str, kind: type, attribute: str) -> None:
         original = getattr(kind, attribute)
-        function = original.fget if isinstance(original, property) else original
+        function: Callable[..., object] = original.__get__ if isinstance(original, property) else original
 
         def counted(*arguments: object) -> object:
             counts[name] += 1
