@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, console, monitor, s3, tuning
+from benchmarks import batch, console, monitor, s3, scale, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
@@ -42,6 +42,7 @@ PARTS = [
     "serving",
     "batch",
     "console",
+    "scale",
     "s3",
 ]
 
@@ -95,6 +96,9 @@ def main() -> None:
             table(batch.MEMORY_HEADER, batch.measure_memory(work / "batch", trips, work))
         if "console" in parts:
             table(console.HEADER, console.measure_pages(work))
+        if "scale" in parts:
+            table(scale.HEADER, scale.measure_scale(work))
+            table(scale.MEMORY_HEADER, scale.measure_console(work))
         if "s3" in (arguments.only or []):  # a MinIO is on few machines
             table(s3.HEADER, s3.compare_clients(work))
 

@@ -37,7 +37,8 @@ PAGES = ("/runs", "/runs?q=cash", "/runs?sort=auc&page=7", "/runs?q=auc+%3E+0.9"
 def measure_pages(work: Path) -> Iterator[tuple[str, ...]]:
     """A row for this machine, and one for gs://."""
     home = work / "console"
-    write_state(Locations.under(str(home)), home)
+    write_runs(Locations.under(str(home)), RUNS)
+    push_versions(Locations.under(str(home)), home)
     yield "this machine", *measure(home, "")
     with StorageServer() as server:
         remote = server.uri("home").replace("retry_limit_seconds=2", "retry_limit_seconds=60")
@@ -48,24 +49,24 @@ def measure_pages(work: Path) -> Iterator[tuple[str, ...]]:
 
 def measure(home: Path, remote: str) -> Iterator[str]:
     """First byte of the first page after a start, without and with the index, then of pages, then of many at once."""
-    with console(home, remote) as address:
-        yield f"{_first_byte(address, '/runs'):.0f}"
-        while b"still being read" in _body(address, "/runs"):
+    with console(home, remote) as (address, _):
+        yield f"{first_byte(address, '/runs'):.0f}"
+        while b"still being read" in body_of(address, "/runs"):
             time.sleep(0.5)
-    with console(home, remote) as address:
-        yield f"{_first_byte(address, '/runs'):.0f}"
+    with console(home, remote) as (address, _):
+        yield f"{first_byte(address, '/runs'):.0f}"
         time.sleep(3)
-        warm = [_first_byte(address, PAGES[number % len(PAGES)]) for number in range(ASKED)]
+        warm = [first_byte(address, PAGES[number % len(PAGES)]) for number in range(ASKED)]
         yield f"{statistics.median(warm):.0f}"
         yield f"{statistics.quantiles(warm, n=20)[-1]:.0f}"
         with ThreadPoolExecutor(AT_ONCE) as people:
-            crowd = list(people.map(lambda number: _first_byte(address, PAGES[number % len(PAGES)]), range(AT_ONCE)))
+            crowd = list(people.map(lambda number: first_byte(address, PAGES[number % len(PAGES)]), range(AT_ONCE)))
         yield f"{statistics.quantiles(crowd, n=20)[-1]:.0f}"
 
 
-def write_state(state: Locations, home: Path) -> None:
-    """Runs as they end on a cluster, and versions."""
-    for number in range(RUNS):
+def write_runs(state: Locations, count: int) -> None:
+    """Runs as they end on a cluster."""
+    for number in range(count):
         name = f"taxi-{number:04}"
         lineage = Lineage(run=name, module="taxi", module_digest="ab" * 32, data_uri=DATA, target="vertex",
                           started=STARTED + 3600 * number, seed=number, shows=TRAINING.shows)  # fmt: skip
@@ -77,6 +78,10 @@ def write_state(state: Locations, home: Path) -> None:
             pushed_version=number + 1 if pushed else None, finished=lineage.started + 90,
         )  # fmt: skip
         storage.write_text(storage.join(state.runs, name, SUMMARY), summary.model_dump_json())
+
+
+def push_versions(state: Locations, home: Path) -> None:
+    """Versions of one model."""
     store, model = open_store(state.store), home / "model"
     storage.write_bytes(str(model / "saved_model.pb"), b"x")
     for number in range(VERSIONS):
@@ -88,19 +93,19 @@ def write_state(state: Locations, home: Path) -> None:
 
 
 @contextmanager
-def console(home: Path, remote: str) -> Iterator[str]:
-    """`slipway ui` on a state; its address."""
+def console(home: Path, remote: str) -> Iterator[tuple[str, int]]:
+    """`slipway ui` on a state; its address, and the id of its process."""
     environment = os.environ | {"SLIPWAY_HOME": str(home), "SLIPWAY_REMOTE_HOME": remote}
     command = [sys.executable, "-m", "cli.main", "ui", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
         try:
-            yield process.stdout.readline().split()[0]
+            yield process.stdout.readline().split()[0], process.pid
         finally:
             process.send_signal(signal.SIGTERM)
 
 
-def _first_byte(address: str, path: str) -> float:
+def first_byte(address: str, path: str) -> float:
     """Milliseconds from the request to the first byte of the answer."""
     connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
     began = time.perf_counter()
@@ -113,7 +118,8 @@ def _first_byte(address: str, path: str) -> float:
     return took
 
 
-def _body(address: str, path: str) -> bytes:
+def body_of(address: str, path: str) -> bytes:
+    """A page."""
     connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
     connection.request("GET", path)
     body = connection.getresponse().read()

@@ -20,6 +20,7 @@ from slipway.runs.explain import find_version
 from slipway.runs.store import assignments
 from slipway.stores.model_store import Stage, Version
 from slipway.stores.model_store.fetch import fetch_version
+from slipway.stores.model_store.state import production
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,9 +39,9 @@ def list_(
     opened = open_environment(env).store(store)
     versions: list[tuple[Version, Stage, bool]] = []
     for name in opened.models() if model is None else [model_of(opened, model)]:
-        stages, production = opened.stages(name), opened.production(name)
-        staged = [version for version in reversed(opened.versions(name)) if version.number in stages]
-        versions += [(version, stages[version.number], version == production) for version in staged]
+        state, there = opened.look(name)
+        pin = production(state, [version.number for version in there])
+        versions += [(version, state.stages[version.number], version.number == pin) for version in reversed(there)]
     if as_json:
         print_json([_as_json(*found) for found in versions])
     elif not versions:

@@ -8,6 +8,7 @@ unit is deployed, so the next plan repeats what failed.
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,7 @@ from slipway.targets import DEFAULT_PIPELINE
 
 MANIFESTS = "manifests"
 BASE = "base"
+READERS = 8  # of what is in a bucket, at once
 
 
 class Deployment(BaseModel):
@@ -72,13 +74,15 @@ def read_latest(home: str, environment: str | None) -> dict[str, Deployment]:
         unit, _, name = file.name.partition("/")
         if name.endswith(".json"):
             newest[unit] = max(newest.get(unit, ""), file.name)
-    latest = {}
-    for unit, name in newest.items():
+
+    def read(name: str) -> Deployment:
         uri = storage.join(folder, name)
         try:
-            latest[unit] = Deployment.model_validate_json(storage.read_bytes(uri))
+            return Deployment.model_validate_json(storage.read_bytes(uri))
         except ValidationError as error:
             raise StoreError(
                 f"{uri} is not a deployment record; remove it, and the next deploy repeats that unit"
             ) from error
-    return latest
+
+    with ThreadPoolExecutor(READERS) as readers:
+        return dict(zip(newest, readers.map(read, newest.values()), strict=True))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from delivery.deployments import BASE, MANIFESTS, Deployment, module_unit, read_latest
+from delivery.deployments import BASE, MANIFESTS, READERS, Deployment, module_unit, read_latest
 from delivery.plan.fingerprints import Files, Key, Place, layer_tag
 from slipway.errors import DeliveryError, SlipwayError
 from slipway.stores import storage
@@ -74,13 +75,15 @@ def _layers(key: Key, images: list[str], registry: ImageRegistry) -> State:
 
 
 def _in_home(wanted: Mapping[str, Key], modules: Mapping[str, Files], place: Place) -> Iterator[tuple[str, State]]:
-    deployed = read_latest(place.home, place.environment)
+    deployed, root = read_latest(place.home, place.environment), storage.join(place.home, "modules")
+    with ThreadPoolExecutor(READERS) as readers:
+        found = readers.map(lambda name: is_published(name, modules[name], root), modules)
+        published = dict(zip(modules, found, strict=True))
     for subject, key in wanted.items():
         kind, _, name = subject.partition(" ")
         if kind == "module":
-            there = is_published(name, modules[name], storage.join(place.home, "modules"))
             missing = State(None, f"{key['module'][:12]}… is not published")
-            yield subject, State(key, "it was published") if there else missing
+            yield subject, State(key, "it was published") if published[name] else missing
         elif kind == "pipeline":
             yield subject, _state(deployed.get(module_unit(name, place.pipeline)), "submitted", place)
         elif kind == "overlay":

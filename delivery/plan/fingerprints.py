@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from delivery.plan.classes import IN_IMAGE, classify
 from delivery.plan.tree import SUBMODULE, SYMLINK, Repository, Tree
-from slipway.errors import ModuleError, SlipwayError
+from slipway.errors import DeliveryError, ModuleError, SlipwayError
 from slipway.module_kit.requirements import LOCK, digest_lock
 from slipway.stores.module_store import NAME, check_size, counts, digest_files, shared_features
 from slipway.targets import DEFAULT_PIPELINE, RemoteTarget
@@ -203,13 +204,27 @@ def read_modules(repository: Repository, tree: Tree, *, skip_refused: bool = Fal
         ModuleError: one is too large, or holds a symbolic link or a submodule, and `skip_refused` is false.
     """
     config = re.compile(rf"{MODULES}({NAME.pattern})/module\.yaml")
-    modules = {}
-    for name in sorted(found[1] for path in tree.entries if (found := config.fullmatch(path))):
-        try:
-            modules[name] = _read_module(repository, tree, name)
-        except SlipwayError:
-            if not skip_refused:
-                raise
+    named = filter(None, map(config.fullmatch, tree.entries))
+    paths: dict[str, list[str]] = {name: [] for name in sorted(found[1] for found in named)}
+    for path in tree.entries:
+        if (owner := module_of(path)) and owner in paths:
+            paths[owner].append(path)
+    # Git is asked once for all modules' own files and once for the shared ones: a process for each takes far longer.
+    own = repository.contents(tree, [path for each in paths.values() for path in each])
+    refusing = suppress(SlipwayError) if skip_refused else nullcontext()
+    alone: dict[str, Files] = {}
+    shared: dict[str, list[str]] = {}
+    for name, its in paths.items():
+        with refusing:
+            alone[name] = _own_files(tree, name, its, own)
+            shared[name] = _shared_paths(tree, name, alone[name])
+    others = repository.contents(tree, sorted({path for each in shared.values() for path in each}))
+    modules: dict[str, Files] = {}
+    for name, its in shared.items():
+        with refusing:
+            files = dict(sorted({**alone[name], **_required(tree, its, others)}.items()))
+            check_size(f"{MODULES}{name}/", {path: len(content) for path, content in files.items()})
+            modules[name] = files
     return modules
 
 
@@ -221,19 +236,28 @@ def module_of(path: str) -> str | None:
     return name if counts(inside) else None
 
 
-def _read_module(repository: Repository, tree: Tree, name: str) -> Files:
-    folder = f"{MODULES}{name}/"
-    paths = [path for path in tree.entries if module_of(path) == name]
+def _own_files(tree: Tree, name: str, paths: Sequence[str], contents: Files) -> dict[str, bytes]:
+    """The files of a module's folder, by their paths in it."""
     for path in paths:
         if kind := {SYMLINK: "a symbolic link", SUBMODULE: "a submodule"}.get(tree.entries[path].mode):
             raise ModuleError(f"{path} is {kind}; put the files themselves into the module")
-    files = {path.removeprefix(folder): content for path, content in repository.contents(tree, paths).items()}
+    return {path.removeprefix(f"{MODULES}{name}/"): its for path, its in _required(tree, paths, contents).items()}
+
+
+def _shared_paths(tree: Tree, name: str, files: Files) -> list[str]:
+    """The shared features that a module names, and does not hold itself."""
     shared = [path for path in shared_features(files) if path not in files]
     if missing := [path for path in shared if path not in tree.entries]:
-        raise ModuleError(f"{folder}module.yaml names the shared feature {missing[0]}, which is not in Git: add it")
-    files = dict(sorted((files | repository.contents(tree, shared)).items()))
-    check_size(folder, {path: len(content) for path, content in files.items()})
-    return files
+        raise ModuleError(
+            f"{MODULES}{name}/module.yaml names the shared feature {missing[0]}, which is not in Git: add it"
+        )
+    return shared
+
+
+def _required(tree: Tree, paths: Sequence[str], contents: Files) -> dict[str, bytes]:
+    if missing := [path for path in paths if path not in contents]:
+        raise DeliveryError(f"Git has no content of {missing[0]} at {tree.revision}; fetch the whole history")
+    return {path: contents[path] for path in paths}
 
 
 def _without(options: Sequence[str], name: str) -> list[str]:

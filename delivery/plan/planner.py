@@ -6,7 +6,8 @@ A plan is what `slipway plan --json` prints and `slipway deploy` reads.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -237,18 +238,18 @@ def _reasons(
     place: Place,
     shared: Mapping[str, list[str]],
 ) -> Iterator[Reason]:
+    paths_of = _paths_by_subject(changed, place, shared)
     for subject, key in wanted.items():
         needed, why = _compare(key, states[subject])
-        paths = [path for path in changed if _concerns(path, subject, place, shared)]
-        yield Reason(subject=subject, action=_ACTIONS[subject.split()[0]] if needed else "none", why=why, paths=paths)
+        action = _ACTIONS[subject.split()[0]] if needed else "none"
+        yield Reason(subject=subject, action=action, why=why, paths=paths_of(subject))
     why = (
         "is no longer in Git: nothing to sync or submit. What was published stays, so that old runs can be repeated; "
         "take its schedules out of the settings"
     )
     for subject in sorted(states.keys() - wanted.keys()):
         if subject.startswith("module "):
-            paths = [path for path in changed if _concerns(path, subject, place, shared)]
-            yield Reason(subject=subject, action="none", why=why, paths=paths)
+            yield Reason(subject=subject, action="none", why=why, paths=paths_of(subject))
 
 
 def _compare(key: Key, state: State) -> tuple[bool, str]:
@@ -262,19 +263,36 @@ def _compare(key: Key, state: State) -> tuple[bool, str]:
     return True, f"{which}changed since {state.words}"
 
 
-def _concerns(path: str, subject: str, place: Place, shared: Mapping[str, list[str]]) -> bool:
-    """Whether a path is listed under a subject; those of the image are listed there only, not under each pipeline.
+def _paths_by_subject(
+    changed: Sequence[str], place: Place, shared: Mapping[str, list[str]]
+) -> Callable[[str], list[str]]:
+    """What lists the paths of a subject; those of the image are listed there only, not under each pipeline.
 
-    `shared` are the paths of the shared features of each module.
+    `shared` are the paths of the shared features of each module. Each path is looked at once, however many modules
+    there are.
     """
-    kind, _, name = subject.partition(" ")
-    if kind == "image" and name:
-        return path == f"{MODULES}{name}/{LOCK}"
-    if kind in ("image", "gpu-image"):
-        return classify(path) in IN_IMAGE
-    if kind == "overlay":
-        return place.has_overlay(path)
-    return module_of(path) == name or path in shared.get(name, ()) or (kind == "pipeline" and place.has_settings(path))
+    joins: defaultdict[str, set[str]] = defaultdict(set)
+    for module, views in shared.items():
+        for view in views:
+            joins[view].add(module)
+    of_module: defaultdict[str, list[str]] = defaultdict(list)
+    for path in changed:
+        for name in joins[path] | {module_of(path) or ""}:
+            of_module[name].append(path)
+    image = [path for path in changed if classify(path) in IN_IMAGE]
+    settings = [path for path in changed if place.has_settings(path)]
+
+    def find(subject: str) -> list[str]:
+        kind, _, name = subject.partition(" ")
+        if kind == "image" and name:
+            return [path for path in of_module[name] if path == f"{MODULES}{name}/{LOCK}"]
+        if kind in ("image", "gpu-image"):
+            return image
+        if kind == "overlay":
+            return [path for path in changed if place.has_overlay(path)]
+        return sorted(of_module[name] + settings) if kind == "pipeline" else of_module[name]
+
+    return find
 
 
 def _commands(plan: Plan, place: Place) -> Iterator[str]:

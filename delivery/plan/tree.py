@@ -86,7 +86,10 @@ class Repository:
         return changed, sorted(path for state, path in lines if state == "??")
 
     def contents(self, tree: Tree, paths: Iterable[str]) -> dict[str, bytes]:
-        """Bytes of files as a clean checkout has them: filters (line ends, Git LFS) are applied."""
+        """Bytes of files as a clean checkout has them: filters (line ends, Git LFS) are applied.
+
+        A shallow or partial clone may lack one, which is left out then.
+        """
         wanted = list(paths)
         # Git answers the size before the filters, so a request for a random, missing name marks the end of each answer.
         border = secrets.token_hex(16)
@@ -95,11 +98,8 @@ class Repository:
         found: dict[str, bytes] = {}
         for path, part in zip(wanted, answer.split(f"{border} missing\n".encode()), strict=False):
             header, _, content = part.partition(b"\n")
-            if header.split()[1:2] != [b"blob"]:
-                break
-            found[path] = content.removesuffix(b"\n")
-        if missing := [path for path in wanted if path not in found]:
-            raise DeliveryError(f"Git has no content of {missing[0]} at {tree.revision}; fetch the whole history")
+            if header.split()[1:2] == [b"blob"]:
+                found[path] = content.removesuffix(b"\n")
         return found
 
     def _git(self, *arguments: str) -> str:

@@ -5,6 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from slipway.errors import StoreError
 from slipway.lineage import Lineage
 from slipway.pages.numbers import MISSING
+from slipway.remote.objects import open_objects
 from slipway.runs.notes import NOTES, Notes, read_notes
 from slipway.runs.process import is_alive
 from slipway.runs.record import Outcome, RolloutOutcome, RunState, Step, StepsFile, Summary
@@ -21,6 +23,7 @@ from slipway.stores import storage
 
 STEPS, OUTCOME, ROLLOUT, LAST_STEP = "steps.json", "outcome.json", "rollout.json", "last_step.json"
 SUMMARY, REPORT, NOTIFIED = "summary.json", "report.html", "notified.txt"
+READERS = 8  # of records in a bucket
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,16 @@ def distinctions(views: list[RunView]) -> list[str]:
 
 def list_runs(runs: str | Path) -> list[RunView]:
     """All runs below a directory or remote URI, newest first; a damaged record is listed with its problem."""
-    views = [view_run(storage.join(str(runs), name)) for name in _names(runs)]
+    if storage.is_remote(str(runs)):
+        files: dict[str, list[str]] = {}  # one listing tells what each record has; each file is a request
+        for path in open_objects(str(runs)).objects(""):
+            run, slash, name = path.partition("/")
+            if slash:
+                files.setdefault(run, []).append(name)
+        with ThreadPoolExecutor(READERS) as readers:
+            views = list(readers.map(lambda run: view_run(storage.join(str(runs), run), files=files[run]), files))
+    else:
+        views = [view_run(storage.join(str(runs), name)) for name in _names(runs)]
     return sorted(views, key=lambda view: (view.summary.lineage.started, view.name), reverse=True)
 
 

@@ -60,7 +60,8 @@ class LocalModelStore(ModelStore):
 
     def _stored(self, model: str) -> list[int]:
         base = self._root / model
-        return [number for number in _integers(base) if (base / MANIFESTS / f"{number}.json").is_file()]
+        recorded = {path.name for path in (base / MANIFESTS).iterdir()} if (base / MANIFESTS).is_dir() else set()
+        return [number for number in _integers(base) if f"{number}.json" in recorded]
 
     def _get(self, name: str) -> bytes | None:
         path = self._root / name

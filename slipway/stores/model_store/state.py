@@ -124,6 +124,11 @@ def apply(state: State, event: Event) -> State:
     return state.model_copy(update={"pin": pin, "stages": stages, "history": (*state.history, event)})
 
 
+def delete(state: State, events: Iterable[Event]) -> State:
+    """The state after versions of `prunable` were deleted; `apply` takes time that grows with the history for each."""
+    return state.model_copy(update={"history": (*state.history, *events)})
+
+
 def production(state: State, versions: Iterable[int]) -> int | None:
     """The pin; without one, the newest version that may serve."""
     return max(servable(state).intersection(versions), default=None) if state.pin is None else state.pin

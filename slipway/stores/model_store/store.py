@@ -64,17 +64,17 @@ class ModelStore(ABC):
 
     def look(self, model: str, known: Mapping[int, Version] = MappingProxyType({})) -> tuple[State, list[Version]]:
         """State and versions of a model, of one moment; manifests never change, and those of `known` are not read."""
-        state, stored = self._load(model), self._stored(model)
-        state = self._adopt(state, stored)
-        numbers = self._numbers(state, stored)
+        state, numbers = self._state_and_numbers(model)
         with ThreadPoolExecutor(READERS) as threads:
             read = dict(threads.map(lambda number: (number, self._read(model, number)), set(numbers) - known.keys()))
         return state, [known.get(number) or read[number] for number in numbers]
 
     def version(self, model: str, number: int) -> Version:
         """One version that can be served."""
-        state = self._state(model)
-        known = self._numbers(state)
+        return self._read_servable(*self._state_and_numbers(model), number)
+
+    def _read_servable(self, state: State, known: Sequence[int], number: int) -> Version:
+        model = state.model
         if number in known:
             return self._read(model, number)
         there = f"its versions are {', '.join(map(str, known[-5:]))}" if known else "it has no versions"
@@ -83,19 +83,20 @@ class ModelStore(ABC):
 
     def production(self, model: str) -> Version | None:
         """The version that counts as production: the pin, or without one the newest that is not quarantined."""
-        state = self._state(model)
-        number = states.production(state, self._numbers(state))
-        return None if number is None else self.version(model, number)
+        state, numbers = self._state_and_numbers(model)
+        number = states.production(state, numbers)
+        return None if number is None else self._read_servable(state, numbers, number)
 
     def stage(self, model: str, number: int) -> Stage:
         """The stage of one version."""
-        self.version(model, number)
-        return self._state(model).stages[number]
+        state, numbers = self._state_and_numbers(model)
+        self._read_servable(state, numbers, number)
+        return state.stages[number]
 
     def stages(self, model: str) -> dict[int, Stage]:
         """Stages of all versions that can be served, oldest first."""
-        state = self._state(model)
-        return {number: state.stages[number] for number in self._numbers(state)}
+        state, numbers = self._state_and_numbers(model)
+        return {number: state.stages[number] for number in numbers}
 
     def history(self, model: str) -> list[Event]:
         """Everything that was done to a model's versions, oldest first; deleted ones stay in it."""
@@ -123,11 +124,10 @@ class ModelStore(ABC):
         if not (source / MODEL).is_file():
             raise StoreError(f"{source} is not a SavedModel: it has no {MODEL}")
         files = hash_files(source)
-        state = self._state(model)
+        state, numbers = self._state_and_numbers(model)
         states.check_digest(state, combine(files))
         try:
             self._clean(model, state.deleted)
-            numbers = self._numbers(state)
             newest = self._read(model, numbers[-1]) if numbers else None
             if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
                 return Pushed(newest, is_new=False)
@@ -193,8 +193,7 @@ class ModelStore(ABC):
         except ChangedMeanwhileError:
             raise
         except StoreError as error:
-            state = self._state(model)
-            raise type(error)(f"{error}. {states.serving(state, self._numbers(state))}") from error
+            raise type(error)(f"{error}. {states.serving(*self._state_and_numbers(model))}") from error
 
     def quarantine(
         self, model: str, number: int, *, why: str = "", who: str = "", says: str = "", seen: Seen | None = None
@@ -221,14 +220,15 @@ class ModelStore(ABC):
             raise StoreError(f"keep={keep}: the number of versions to keep cannot be negative")
 
         def change(state: State) -> State:
-            for number in states.prunable(state, self._numbers(state), keep):
-                manifest, reason = self._read(model, number).manifest, why or f"beyond the newest {keep}"
-                event = _event(manifest, "delete", self._clock(), who or self._who(), says, reason)
-                state = states.apply(state, event)
-            return state
+            pushed = {event.version: event for event in state.history if event.action == "push"}
+            reason, account = why or f"beyond the newest {keep}", who or self._who()
+            its = {"action": "delete", "when": self._clock(), "who": account, "says": says, "why": reason}
+            numbers = states.prunable(state, _servable(state, self._stored(model)), keep)
+            return states.delete(state, [pushed[number].model_copy(update=its) for number in numbers])
 
-        before = self._state(model).deleted
-        if not self._stored(model):
+        state = self._state(model)
+        before = state.deleted
+        if not state.stages:
             return []
         state = self._update(model, change)
         self._clean(model, state.deleted)
@@ -245,12 +245,12 @@ class ModelStore(ABC):
         says: str,
         seen: Seen | None,
     ) -> Event:
-        state = self._state(model)
+        state, numbers = self._state_and_numbers(model)
         move = states.last_move(state.history, asked if leave is None else math.inf)
         states.check_left(state, leave, move)
-        target = states.rollback_target(state, self._numbers(state)) if to is None else to
+        target = states.rollback_target(state, numbers) if to is None else to
         if target is None:
-            raise StoreError(states.nothing_before(state, self._numbers(state)))
+            raise StoreError(states.nothing_before(state, numbers))
 
         def apply(now: State, event: Event) -> State:
             states.check_left(now, leave, move)
@@ -309,7 +309,13 @@ class ModelStore(ABC):
         )
 
     def _state(self, model: str) -> State:
-        return self._adopt(self._load(model))
+        return self._state_and_numbers(model)[0]
+
+    def _state_and_numbers(self, model: str) -> tuple[State, list[int]]:
+        """The state, and the versions that can be served, of one listing, which grows with the store."""
+        state, stored = self._load(model), self._stored(model)
+        state = self._adopt(state, stored)
+        return state, _servable(state, stored)
 
     def _load(self, model: str) -> State:
         if not _NAME.fullmatch(model):
@@ -325,9 +331,8 @@ class ModelStore(ABC):
             raise _moved(uri, f"model {state.model}")
         return state
 
-    def _adopt(self, state: State, stored: Sequence[int] | None = None) -> State:
+    def _adopt(self, state: State, stored: Sequence[int]) -> State:
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
-        stored = self._stored(state.model) if stored is None else stored
         unknown = [number for number in stored if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
         pushes = [
@@ -336,12 +341,7 @@ class ModelStore(ABC):
         return states.adopt(state, pushes)
 
     def _update(self, model: str, change: Change) -> State:
-        return self._swap(model, lambda state: change(self._adopt(state)))
-
-    def _numbers(self, state: State, stored: Sequence[int] | None = None) -> list[int]:
-        """Versions that can be served, ascending, without those pushed after the state was read."""
-        stored, known = self._stored(state.model) if stored is None else stored, state.stages.keys() - state.deleted
-        return [number for number in stored if number in known]
+        return self._swap(model, lambda state: change(self._adopt(state, self._stored(model))))
 
     def _who(self) -> str:
         """Who acts, for the history."""
@@ -389,6 +389,12 @@ class ModelStore(ABC):
     @abstractmethod
     def _swap(self, model: str, change: Change) -> State:
         """Replaces the stored state by `change` of it, atomically; returns the new state."""
+
+
+def _servable(state: State, stored: Sequence[int]) -> list[int]:
+    """Versions that can be served, ascending, without those pushed after the state was read."""
+    known = state.stages.keys() - state.deleted
+    return [number for number in stored if number in known]
 
 
 def refuse_damaged(version: Version, problems: list[str]) -> None:

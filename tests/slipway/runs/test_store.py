@@ -9,6 +9,9 @@ from slipway.runs.process import start_time
 from slipway.runs.record import NO_VERDICT, Outcome, RunState, Step, StepsFile, Summary
 from slipway.runs.store import list_runs, load_run, view_run
 from slipway.runs.summary import failure_reasons, summarise
+from slipway.stores import storage
+from tests.each_store import ON_EACH_STORE
+from tests.fakes.fault_proxy import FaultProxy
 from tests.recorded_runs import NEEDS, STARTED, VERSION, WHY_FAILED, WHY_REFUSED, write_run
 
 
@@ -41,6 +44,22 @@ def test_view_of_a_killed_run_whose_process_number_was_given_away_is_interrupted
         recorded = StepsFile.model_validate_json(steps.read_text())
         steps.write_text(recorded.model_copy(update={"pid_started": started}).model_dump_json())
         assert load_run(home / "runs", "taxi-5").state == state
+
+
+@ON_EACH_STORE
+def test_list_runs_of_a_bucket_asks_for_the_listing_and_for_each_file_that_is_there(
+    home: Path, fault_proxy: FaultProxy
+) -> None:
+    names = ["taxi-2-refused", "taxi-1-pushed"]
+    files = {f"{name}/{file}" for name in names for file in ("summary.json", "outcome.json")}
+    for file in files:
+        storage.write_bytes(fault_proxy.uri(f"runs/{file}"), (home / "runs" / file).read_bytes())
+    fault_proxy.requests.clear()
+    views = list_runs(fault_proxy.uri("runs"))
+    listings = [request for request in fault_proxy.requests if "?" in request.partition(" ")[2]]
+    assert len(listings) == 1
+    assert len(fault_proxy.requests) - 1 == len(files)
+    assert [view.summary for view in views] == [view_run(fault_proxy.uri(f"runs/{name}")).summary for name in names]
 
 
 def test_list_runs_without_a_directory_is_empty(tmp_path: Path) -> None:
