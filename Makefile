@@ -21,8 +21,8 @@ test: .venv/.installed-dev tests/compiled/node_modules ## Lint, types, layers an
 tests/compiled/node_modules: tests/compiled/package-lock.json
 	-@if command -v npm >/dev/null; then npm ci --silent --prefix tests/compiled; fi
 
-test-slow: .venv/.installed-dev ## The tests that take longer than 20 s each
-	$(BIN)/pytest -m slow -n auto --dist loadfile $(ARGS)
+test-slow: .venv/.installed-dev ## The long tests, the same on other stores, and properties with all examples
+	$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile all -n auto --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.shared_folders import shared_folder
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from tests.fakes.storage_server import StorageServer
     from tests.fakes.vertex import FakeVertex
 
+
+# `make test-slow` names the other one, as `--hypothesis-profile all`.
+settings.register_profile("few", max_examples=25)
+settings.register_profile("all", max_examples=100)
+settings.load_profile("few")
 
 # Where bytecode is not kept, every worker compiles all tests and every process that a test starts all of Slipway.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

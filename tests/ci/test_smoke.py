@@ -48,6 +48,7 @@ def test_smoke_asks_what_the_store_has_in_production(version: Version) -> None:
     assert re.search(r"= 6 passed in", said), said
 
 
+@pytest.mark.slow
 def test_smoke_fails_where_another_version_is_served_or_none_is_in_production(version: Version, tmp_path: Path) -> None:
     with ModelServer(
         OneVersion("taxi", Path(version.uri), version.number + 1), ServerConfig(grpc_port=0, rest_port=0)

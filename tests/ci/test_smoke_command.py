@@ -54,6 +54,7 @@ def test_store_without_models_is_an_error(tmp_path: Path) -> None:
     assert f"{tmp_path} has no model in production" in done.stdout
 
 
+@pytest.mark.slow
 def test_store_without_addresses_is_an_error(tmp_path: Path) -> None:
     done = smoke(SLIPWAY_CONFORMANCE_STORE=str(tmp_path))
 
@@ -61,6 +62,7 @@ def test_store_without_addresses_is_an_error(tmp_path: Path) -> None:
     assert "SLIPWAY_CONFORMANCE_REST" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_models_are_asked_each_at_its_own_server(tiny_model: Path, tmp_path: Path) -> None:
     """The models `a` and `b` are served at 0x7f00000a and 0x7f00000b, of the loopback network."""
     store = LocalModelStore(tmp_path / "models")

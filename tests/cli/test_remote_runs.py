@@ -15,7 +15,7 @@ from tests.fakes.kubeflow import FakeKubeflow
 from tests.recorded_runs import WHY_REFUSED, write_run
 
 
-@pytest.fixture(params=["kubeflow", "vertex"])
+@pytest.fixture(params=["kubeflow", pytest.param("vertex", marks=pytest.mark.slow)])
 def target(request: pytest.FixtureRequest) -> str:
     """A target with no run yet; its server is `server`."""
     request.getfixturevalue(request.param)

@@ -27,7 +27,7 @@ def test_rollout_refresh_applies_what_stands_beside_the_pods(world: World, tmp_p
     assert world.stable == first
 
 
-@pytest.mark.parametrize(("traffic", "code"), [(True, 0), (False, 3)])
+@pytest.mark.parametrize(("traffic", "code"), [(True, 0), pytest.param(False, 3, marks=pytest.mark.slow)])
 def test_rollout_refresh_changes_pods_by_way_of_a_canary(
     world: World, tmp_path: Path, traffic: bool, code: int
 ) -> None:

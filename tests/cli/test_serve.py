@@ -111,6 +111,7 @@ def test_serve_follows_the_stores_pin(home: Path) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_serve_gives_up_a_version_that_is_quarantined_while_it_serves(tmp_path: Path) -> None:
     """As TensorFlow Serving does with a version whose directory went: the one before it serves, or none."""
     store = LocalModelStore(tmp_path / "models")
@@ -140,6 +141,7 @@ def test_serve_gives_up_a_version_that_is_quarantined_while_it_serves(tmp_path: 
         assert f"{second} is quarantined" in status.status.error_message
 
 
+@pytest.mark.slow
 def test_serve_model_that_cannot_be_loaded_does_not_stop_the_others(tmp_path: Path) -> None:
     good, bad = tmp_path / "good", tmp_path / "bad"
     write_saved_model(good / "1", TinyModel(True))
@@ -151,6 +153,7 @@ def test_serve_model_that_cannot_be_loaded_does_not_stop_the_others(tmp_path: Pa
         assert running.calls.status(model="bad").model_version_status
 
 
+@pytest.mark.slow
 def test_serve_logs_names_of_folders_without_their_control_characters(tmp_path: Path) -> None:
     good, bad = tmp_path / "good", tmp_path / "bad"
     write_saved_model(good / "1", TinyModel(True))
@@ -214,6 +217,7 @@ def test_serve_prints_a_request_that_a_shell_sends_as_it_is(tmp_path: Path) -> N
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.slow
 def test_serve_base_path_takes_tensorflow_servings_flags(home: Path) -> None:
     base = home / "models" / "tiny"
     with serving(home, "--model_name=m", f"--model_base_path={base}", "--max-num-load-retries=0") as running:

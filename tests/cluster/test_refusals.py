@@ -60,10 +60,10 @@ STORE_LOG = (
     [
         (Trouble(no_image, "image"), "ImagePullBackOff"),
         (Trouble(no_store, "waits", Crash(STORE_LOG)), "cannot read the model store"),
-        (Trouble(no_memory, "crash", Crash("", 137, "OOMKilled")), "killed"),
-        (Trouble(no_room, "unschedulable"), "Insufficient cpu"),
-        (Trouble(no_config, "config"), "CreateContainerConfigError"),
-        (Trouble(no_quota, "quota"), "exceeded quota.* describe resourcequota"),
+        pytest.param(Trouble(no_memory, "crash", Crash("", 137, "OOMKilled")), "killed", marks=pytest.mark.slow),
+        pytest.param(Trouble(no_room, "unschedulable"), "Insufficient cpu", marks=pytest.mark.slow),
+        pytest.param(Trouble(no_config, "config"), "CreateContainerConfigError", marks=pytest.mark.slow),
+        pytest.param(Trouble(no_quota, "quota"), "exceeded quota.* describe resourcequota", marks=pytest.mark.slow),
     ],
     ids=lambda each: each.change.__name__ if isinstance(each, Trouble) else "",
 )

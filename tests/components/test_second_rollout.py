@@ -64,7 +64,7 @@ def done(world: World) -> list[tuple[str, int]]:
     return changes + [(name, 0) for kind, name, _ in world.api.objects.writes if kind == "Deployment"]
 
 
-@pytest.mark.parametrize("record", ["kept", "lost"])
+@pytest.mark.parametrize("record", [pytest.param("kept", marks=pytest.mark.slow), "lost"])
 def test_rollout_model_that_promoted_says_so_again(world: World, record: str) -> None:
     second = world.versions[1]
     asked = arguments(world, second)
@@ -78,7 +78,7 @@ def test_rollout_model_that_promoted_says_so_again(world: World, record: str) ->
     assert done(world) == before
 
 
-@pytest.mark.parametrize("record", ["kept", "lost"])
+@pytest.mark.parametrize("record", [pytest.param("kept", marks=pytest.mark.slow), "lost"])
 @pytest.mark.parametrize("fate", ["image", "wrong answers"])
 def test_rollout_model_that_rolled_back_says_so_again(world: World, record: str, fate: str) -> None:
     second = world.versions[1]
@@ -253,7 +253,7 @@ def test_rollout_model_waits_for_a_first_start_that_is_under_way(world: World, m
     assert lease["spec"]["holderIdentity"] == ""
 
 
-@pytest.mark.parametrize("record", ["kept", "lost"])
+@pytest.mark.parametrize("record", [pytest.param("kept", marks=pytest.mark.slow), "lost"])
 def test_rollout_model_that_ends_a_dead_rollback_records_it(
     world: World, record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

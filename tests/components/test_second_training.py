@@ -84,7 +84,7 @@ def prepare(target: RemoteTarget, fake: Any, folder: Path) -> Monitored:
     return monitored
 
 
-@pytest.fixture(params=["kubeflow", "vertex"])
+@pytest.fixture(params=["kubeflow", pytest.param("vertex", marks=pytest.mark.slow)])
 def monitored(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Monitored:
     fake = request.getfixturevalue(request.param)
     monkeypatch.setenv("SLIPWAY_KUBEFLOW__SERVICE_ACCOUNT", "slipway-pipeline")

@@ -84,6 +84,7 @@ def test_train_removes_its_checkpoints_when_done(artifacts: Artifacts, history: 
     assert not list((artifacts.folder / "checkpoints").rglob("*.npz"))
 
 
+@pytest.mark.slow
 def test_train_same_inputs_give_the_same_predictions(
     artifacts: Artifacts, history: History, predictor: Predictor, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_train_early_stopping_keeps_the_best_weights(artifacts: Artifacts, tmp_p
     assert min(losses(history)) == losses(history)[history.best_epoch - 1]
 
 
+@pytest.mark.slow
 def test_train_flat_validation_loss_stops_early_with_the_first_epochs_weights(
     artifacts: Artifacts, tmp_path: Path
 ) -> None:
@@ -316,7 +318,7 @@ def test_train_killed_resumes_and_ends_as_if_it_had_not_been(
     np.testing.assert_allclose(losses(resumed), losses(history), rtol=1e-6)
 
 
-@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
+@pytest.mark.parametrize("strategy", ["mirrored", pytest.param("multi_worker", marks=pytest.mark.slow)])
 def test_train_distributed_trains_and_exports_the_same_model(
     artifacts: Artifacts, history: History, tmp_path: Path, strategy: str
 ) -> None:
@@ -361,7 +363,7 @@ def test_train_without_a_gpu_leaves_off_what_is_for_gpus_and_says_so(
     assert "No GPU is here: mixed precision and XLA are left off" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_train_with_mixed_precision_learns_and_exports_a_float32_model(
     artifacts: Artifacts, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
@@ -415,6 +417,7 @@ def test_train_on_half_written_inputs_says_which_step_was_stopped(
         run(Artifacts(tmp_path), tmp_path)
 
 
+@pytest.mark.slow
 def test_train_that_cannot_write_its_model_resumes_after_the_last_epoch(artifacts: Artifacts, tmp_path: Path) -> None:
     inputs = (artifacts.examples, artifacts.graph, artifacts.transformed)
     uri, others = publish(tmp_path).model_uri, [str(tmp_path / name) for name in ("checkpoints", "model", "log")]

@@ -42,7 +42,10 @@ def trained(task: str, data: TrainingData, folder: Path) -> tuple[list[float], l
     return [one.loss for one in history.epochs], [one.val_loss for one in history.epochs], model.get_weights()
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(
+    "task",
+    ["binary", pytest.param("multiclass", marks=pytest.mark.slow), pytest.param("regression", marks=pytest.mark.slow)],
+)
 def test_fit_a_weight_of_2_is_a_row_given_twice(task: str, tmp_path: Path) -> None:
     labels, config = LABELS[task], configure(task)
     train, validation = np.flatnonzero(WEIGHTS[:40]), 40 + np.flatnonzero(WEIGHTS[40:])

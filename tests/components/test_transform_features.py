@@ -168,6 +168,7 @@ def test_transform_value_of_another_type_names_the_column(tmp_path: Path) -> Non
         run(Artifacts(tmp_path), publish(tmp_path, preprocessing=code).preprocessing_uri)
 
 
+@pytest.mark.slow
 def test_transform_over_half_written_artifacts_leaves_nothing_of_them(artifacts: Artifacts, tmp_path: Path) -> None:
     graph, transformed = tmp_path / "graph", tmp_path / "transformed"
     for left in (graph / "transform_fn" / "assets" / "old", transformed / "split=train" / "part-9.parquet"):
@@ -192,6 +193,7 @@ def test_transform_failing_leaves_nothing_that_looks_whole(artifacts: Artifacts,
             check_whole(folder, last, "transform_features")
 
 
+@pytest.mark.slow
 def test_transform_full_disk_names_the_artifact(artifacts: Artifacts, tmp_path: Path) -> None:
     uri = publish(tmp_path).preprocessing_uri
     with mount_small_disk(tmp_path / "disk", "8k") as disk:

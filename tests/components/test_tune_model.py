@@ -71,6 +71,7 @@ def test_only_runs_that_failed_are_held_against_a_trial(
     assert search(artifacts, tmp_path, trials=3).trials[2].state == "failed"
 
 
+@pytest.mark.slow
 def test_a_trial_that_tensorflow_cannot_train_fails_alone(artifacts: Artifacts, tmp_path: Path) -> None:
     checked = "keras.layers.Lambda(lambda x: tf.raw_ops.CheckNumerics(tensor=x / 0, message='too narrow'))"
     model = "import tensorflow as tf\n" + MODEL.replace(

@@ -158,10 +158,12 @@ def spoiled(trips: pa.Table, column: str, values: pa.ChunkedArray) -> pa.Table:
     ("column", "type_"),
     [
         ("trip_start_timestamp", "INT_TYPE_BIG_INT"),  # in milliseconds
-        ("pickup_latitude", "FLOAT_TYPE_SMALL_FLOAT"),  # on the other half of the earth
-        ("company", "FEATURE_TYPE_LOW_FRACTION_PRESENT"),  # nearly gone
+        pytest.param(
+            "pickup_latitude", "FLOAT_TYPE_SMALL_FLOAT", marks=pytest.mark.slow
+        ),  # on the other half of the earth
+        pytest.param("company", "FEATURE_TYPE_LOW_FRACTION_PRESENT", marks=pytest.mark.slow),  # nearly gone
         ("fare", "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"),  # in cents
-        ("payment_type", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"),  # in capitals
+        pytest.param("payment_type", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", marks=pytest.mark.slow),  # in capitals
     ],
 )
 def test_validate_of_spoiled_trips_fails(tmp_path: Path, column: str, type_: str) -> None:

@@ -78,20 +78,51 @@ def test_validate_sound_regression_is_servable(judge: Judge, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("attribute", "value", "check", "message"),
     [
-        ("fill_size", lambda size: size, "raw", "not a finite number on .*first on (eval row|a row without size)"),
+        pytest.param(
+            "fill_size",
+            lambda size: size,
+            "raw",
+            "not a finite number on .*first on (eval row|a row without size)",
+            marks=pytest.mark.slow,
+        ),
         ("finish", lambda p: p * float("nan"), "raw", "not a finite number on 44 rows, first on eval row 0"),
-        ("finish", lambda p: p * 3, "raw", r"[12]\.\d+ is no probability on"),
-        ("finish", lambda p: tf.cast(p, tf.float64), "raw", r"44 rows got float64 of shape \[44\], not float32"),
-        ("finish", lambda p: tf.stack([p, p], 1), "raw", "is the sum of the probabilities, not 1"),
+        pytest.param("finish", lambda p: p * 3, "raw", r"[12]\.\d+ is no probability on", marks=pytest.mark.slow),
+        pytest.param(
+            "finish",
+            lambda p: tf.cast(p, tf.float64),
+            "raw",
+            r"44 rows got float64 of shape \[44\], not float32",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "finish",
+            lambda p: tf.stack([p, p], 1),
+            "raw",
+            "is the sum of the probabilities, not 1",
+            marks=pytest.mark.slow,
+        ),
         ("finish", lambda p: p - tf.reduce_mean(p) / 9, "a row alone equals the same row in a batch", "difference 0"),
-        ("finish", lambda p: p + 1e-9 * tf.gather(p, 1), "a row alone equals the same row in a batch", "is not in"),
-        (
+        pytest.param(
+            "finish",
+            lambda p: p + 1e-9 * tf.gather(p, 1),
+            "a row alone equals the same row in a batch",
+            "is not in",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "rows_of",
             lambda size, rooms, town: tf.shape(town)[0],
             "features left out equal missing ones",
             "Unable to broadcast",
+            marks=pytest.mark.slow,
         ),
-        ("finish_examples", lambda p: p * 0.999, "raw equals serving_default", "largest difference 0.000"),
+        pytest.param(
+            "finish_examples",
+            lambda p: p * 0.999,
+            "raw equals serving_default",
+            "largest difference 0.000",
+            marks=pytest.mark.slow,
+        ),
         ("scores", lambda p: tf.stack([p, 1 - p], axis=1), "classify", "scores differ from the predictions by 0"),
     ],
 )
@@ -161,19 +192,25 @@ DATA = "variables/variables.data-00000-of-00001"
         (lambda model: edit_signatures(model, _drop_defaults), "signatures", "'raw' has no default for size"),
         (lambda model: edit_signatures(model, _drop_method), "signatures", "'classify' has the method"),
         (lambda model: edit_signatures(model, _drop_raw), "signatures", "'raw' is missing"),
-        (_remove("assets.extra/golden.json"), "grpc: golden answers", r"golden\.json"),
-        (
+        pytest.param(
+            _remove("assets.extra/golden.json"), "grpc: golden answers", r"golden\.json", marks=pytest.mark.slow
+        ),
+        pytest.param(
             lambda model: (model / "assets.extra" / "golden.json").write_text("{}"),
             "rest: golden answers",
             "Field required",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             lambda model: edit_signatures(model, _rename_predictions),
             "grpc: golden answers",
             "does not answer 'predictions'",
+            marks=pytest.mark.slow,
         ),
         (_golden_off, "rest: golden answers", r"difference 1e-05, on row \d of 8 rows of training"),
-        (_remove("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "is missing"),
+        pytest.param(
+            _remove("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "is missing", marks=pytest.mark.slow
+        ),
         (lambda model: write_warmup(model, b"\xff\xff"), "load", "Failed to parse warmup record"),
         (_truncate("assets.extra/tf_serving_warmup_requests"), "warm-up requests", "the file ends in this record"),
     ],

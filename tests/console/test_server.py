@@ -41,7 +41,7 @@ def ask(address: str, path: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_ui_serves_on_loopback_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     write_run(tmp_path, "taxi-1", "pushed")
     with ui(tmp_path) as (process, address):

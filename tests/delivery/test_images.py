@@ -74,7 +74,7 @@ def test_layer_is_beside_the_image_whatever_tag_it_has(image: str, registry: Fak
         assert image_of(tmp_path / "modules" / "taxi", named) == layer
 
 
-@pytest.mark.parametrize("pipeline", ["training", "monitoring"])
+@pytest.mark.parametrize("pipeline", ["training", pytest.param("monitoring", marks=pytest.mark.slow)])
 def test_compile_gives_each_executor_the_layer_of_the_module(
     image: str, registry: FakeRegistry, tmp_path: Path, pipeline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,7 +128,7 @@ def test_while_another_monitor_trains_nothing_is_started(environment: Environmen
     assert read_state(folder(environment)).pending == KEY
 
 
-@pytest.fixture(params=["kubeflow", "vertex"])
+@pytest.fixture(params=["kubeflow", pytest.param("vertex", marks=pytest.mark.slow)])
 def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> RemoteTarget:
     monkeypatch.delenv("SLIPWAY_ENV", raising=False)
     request.getfixturevalue(request.param)

@@ -57,7 +57,7 @@ class Place:
         return found
 
 
-@pytest.fixture(params=["kubeflow", "vertex"])
+@pytest.fixture(params=["kubeflow", pytest.param("vertex", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr("slipway.remote.retries.sleep", lambda seconds: None)
     with FakeKubeflow() if request.param == "kubeflow" else FakeVertex() as server:

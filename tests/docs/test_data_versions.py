@@ -50,6 +50,7 @@ def shell(tmp_path: Path) -> Shell:
     return run
 
 
+@pytest.mark.slow
 def test_data_are_kept_compared_and_pruned(shell: Shell) -> None:
     kept = shell(commands(KEEP))
     assert "snapshot:trips-2026-11 is new: 1 files" in kept

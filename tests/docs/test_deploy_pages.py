@@ -93,6 +93,7 @@ def test_docs_kubeflow_commands_work_on_a_store_of_ones_own(
     assert "create nightly: it is new" in said["slipway schedules apply"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("overlay")
 def test_docs_vertex_commands_work(vertex: FakeVertex, folder: Path) -> None:
     [text] = [text for doc, _, text in EXAMPLES if doc.name == "vertex.md"]

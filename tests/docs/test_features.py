@@ -40,6 +40,7 @@ def _run(workspace: Workspace, command: str, *more: str) -> str:
     return workspace.slipway(*arguments, *more).stdout
 
 
+@pytest.mark.slow
 def test_page_shows_the_view_and_checks_the_module(project: Workspace) -> None:
     lists, shows, checks, _ = COMMANDS
     (listed,) = json.loads(_run(project, lists, "--json"))

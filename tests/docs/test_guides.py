@@ -52,6 +52,7 @@ def stored(api: KubernetesApi) -> dict[tuple[str, str], dict[str, Any]]:
     return {(each["kind"], f"{each['metadata'].get('namespace')}/{each['metadata']['name']}"): each for each in found}
 
 
+@pytest.mark.slow
 @kubectl
 def test_what_kubeflows_guide_makes_by_hand_it_takes_down(api: KubernetesApi, tmp_path: Path) -> None:
     """With the part of it that the monitor's page has."""

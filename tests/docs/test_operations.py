@@ -95,6 +95,7 @@ def test_bad_model_in_production_is_replaced_by_the_one_before(world: World, ope
     assert world.store.stage("taxi", bad) == "quarantined"
 
 
+@pytest.mark.slow
 @kubectl
 def test_rollback_with_kubectl_alone_and_both_are_brought_together(world: World, operator: Operator) -> None:
     good, bad, later = world.versions
@@ -131,6 +132,7 @@ def test_rollback_with_kubectl_alone_and_both_are_brought_together(world: World,
     assert status(world) == (good, good)
 
 
+@pytest.mark.slow
 def test_stuck_rollout_whose_canary_waits_is_decided(world: World, operator: Operator) -> None:
     first, second, third = world.versions
     world.start(first)
@@ -149,7 +151,10 @@ def test_stuck_rollout_whose_canary_waits_is_decided(world: World, operator: Ope
 
 
 @kubectl
-@pytest.mark.parametrize(("fate", "why"), [("image", "Back-off pulling image"), ("unschedulable", "Insufficient cpu")])
+@pytest.mark.parametrize(
+    ("fate", "why"),
+    [("image", "Back-off pulling image"), pytest.param("unschedulable", "Insufficient cpu", marks=pytest.mark.slow)],
+)
 def test_pods_of_a_stuck_rollout_say_why_to_who_may_roll_out(
     world: World, operator: Operator, fate: Fate, why: str
 ) -> None:
@@ -179,6 +184,7 @@ def test_data_of_a_second_model_come_where_runs_read_them(
     assert storage.read_bytes(storage_server.uri("home/data/churn/customers.csv")) == b"age,churned\n30,0\n"
 
 
+@pytest.mark.slow
 def test_stuck_rollout_whose_process_died_goes_on(world: World, operator: Operator) -> None:
     first, second = world.versions[:2]
     world.start(first)
@@ -198,6 +204,7 @@ def test_stuck_rollout_whose_process_died_goes_on(world: World, operator: Operat
     assert world.deployment("taxi-serving-canary") is None
 
 
+@pytest.mark.slow
 @kubectl
 def test_stuck_rollout_whose_record_is_damaged_is_started_anew(world: World, operator: Operator) -> None:
     first, second = world.versions[:2]
@@ -215,6 +222,7 @@ def test_stuck_rollout_whose_record_is_damaged_is_started_anew(world: World, ope
     assert status(world) == (second, second)
 
 
+@pytest.mark.slow
 def test_restore_of_the_state_brings_an_older_generation_back(
     world: World, operator: Operator, storage_server: StorageServer
 ) -> None:
@@ -241,6 +249,7 @@ def test_restore_of_the_state_brings_an_older_generation_back(
     assert status(world) == (first, first)
 
 
+@pytest.mark.slow
 def test_restore_of_the_state_without_an_older_generation_makes_a_new_one(
     world: World, operator: Operator, storage_server: StorageServer
 ) -> None:
@@ -260,6 +269,7 @@ def test_restore_of_the_state_without_an_older_generation_makes_a_new_one(
     assert status(world) == (before, before)
 
 
+@pytest.mark.slow
 def test_backup_of_the_bucket_brings_all_versions_back(
     world: World, operator: Operator, storage_server: StorageServer
 ) -> None:
@@ -282,6 +292,7 @@ def test_backup_of_the_bucket_brings_all_versions_back(
     assert not any("using the one of this checkout" in line for line in world.said)
 
 
+@pytest.mark.slow
 def test_upgrade_of_tensorflow_serving_changes_the_server_and_no_version(
     world: World, operator: Operator, tmp_path: Path
 ) -> None:

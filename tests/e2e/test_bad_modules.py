@@ -20,16 +20,23 @@ def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
-        (edit("model.py", "def build_model", "def make_model"), "build_model"),
-        (
+        pytest.param(edit("model.py", "def build_model", "def make_model"), "build_model", id="missing function"),
+        pytest.param(
             edit("preprocessing.py", "def preprocessing_fn(inputs", "def preprocessing_fn(inputs_, more"),
             "preprocessing_fn",
+            id="wrong signature",
+            marks=pytest.mark.slow,
         ),
-        (edit("model.py", "import keras", "import kerass"), "kerass"),
-        (edit("module.yaml", "thresholds:", "treshold:"), "thresholds"),
-        (lambda module: (module / "model.py").unlink(), "model.py"),
+        pytest.param(
+            edit("model.py", "import keras", "import kerass"), "kerass", id="import error", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            edit("module.yaml", "thresholds:", "treshold:"), "thresholds", id="unknown key", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            lambda module: (module / "model.py").unlink(), "model.py", id="missing file", marks=pytest.mark.slow
+        ),
     ],
-    ids=["missing function", "wrong signature", "import error", "unknown key", "missing file"],
 )
 def test_run_of_a_broken_module_stops_before_any_step(
     workspace: Workspace, breaks: Callable[[Path], None], message: str
@@ -48,6 +55,7 @@ def test_run_of_a_module_that_names_a_column_that_its_data_lack_stops_before_any
     assert not list(workspace.home.glob("runs/*"))
 
 
+@pytest.mark.slow
 def test_module_check_compares_with_data(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "trips.csv").write_text("fare,tips,company\n1,2,a\n")
     done = workspace.slipway("module", "check", "taxi", "--data", str(tmp_path / "trips.csv"), code=1)
@@ -59,6 +67,7 @@ def test_run_of_an_unknown_module_lists_those_there_are(workspace: Workspace) ->
     assert "Modules: taxi" in workspace.slipway("run", "--module", "taxy", code=1).stderr
 
 
+@pytest.mark.slow
 def test_run_on_a_bucket_that_does_not_answer_says_what_was_tried(workspace: Workspace) -> None:
     data = "gs://anonymous@bucket/trips.csv?scheme=http&endpoint_override=localhost:1&retry_limit_seconds=0.2"
     done = workspace.slipway("run", "--data", data, code=1)
@@ -67,6 +76,7 @@ def test_run_on_a_bucket_that_does_not_answer_says_what_was_tried(workspace: Wor
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_run_of_a_missing_file_names_it(workspace: Workspace) -> None:
     done = workspace.slipway("run", "--data", "nowhere.csv", code=1)
     assert "nowhere.csv" in done.stderr + done.stdout

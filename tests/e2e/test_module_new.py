@@ -133,6 +133,7 @@ def test_module_new_without_its_data_names_the_file(workspace: Workspace, tmp_pa
     assert not (workspace.modules / "people").exists()
 
 
+@pytest.mark.slow
 def test_schema_infer_prints_a_schema_that_can_be_curated(workspace: Workspace, tmp_path: Path) -> None:
     from slipway.data.schema import parse_schema
 

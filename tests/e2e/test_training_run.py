@@ -1,6 +1,6 @@
 """One home through a user's first hour: a cold run, a run with nothing changed, edits, bad data.
 
-The tests of this file build on each other, in their order.
+The tests of this file build on each other, in their order: the quick ones, and the slow ones.
 """
 
 from __future__ import annotations
@@ -48,8 +48,13 @@ def trips(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "trips.csv"
 
 
-def test_run_from_nothing_pushes_a_model(workspace: Workspace, trips: Path) -> None:
-    screen = workspace.slipway("run", "--data", str(trips), *EASY).stdout
+@pytest.fixture(scope="module", autouse=True)
+def first_screen(workspace: Workspace, trips: Path) -> str:
+    """What the run from nothing printed, which is before all tests of the quick suite and of the slow one."""
+    return workspace.slipway("run", "--data", str(trips), *EASY).stdout
+
+
+def test_run_from_nothing_pushes_a_model(workspace: Workspace, first_screen: str) -> None:
     run = workspace.last_run()
     assert run["state"] == "succeeded"
     assert run["verdict"] == "pushed", run["reasons"]
@@ -62,8 +67,8 @@ def test_run_from_nothing_pushes_a_model(workspace: Workspace, trips: Path) -> N
     assert (version / "saved_model.pb").is_file()
     assert Path(run["report"]).is_file()
     for line in ("ingest_examples", "push_model", str(version), run["report"]):
-        assert line in screen
-    assert "KFP Executor" not in screen, "the steps' own logs belong in files"
+        assert line in first_screen
+    assert "KFP Executor" not in first_screen, "the steps' own logs belong in files"
 
 
 def newest_folders(workspace: Workspace) -> Path:
@@ -121,6 +126,7 @@ def test_run_again_with_nothing_changed_is_cached_and_pushes_nothing_twice(works
     assert f"already pushed as version {before['pushed_version']}" in said
 
 
+@pytest.mark.slow
 def test_run_after_an_edit_to_model_runs_from_training_on(workspace: Workspace, trips: Path) -> None:
     """And asks for more than the model does, for the test after it."""
     model = workspace.modules / "taxi" / "model.py"
@@ -136,6 +142,7 @@ def test_run_after_an_edit_to_model_runs_from_training_on(workspace: Workspace, 
     }
 
 
+@pytest.mark.slow
 def test_run_of_a_refused_model_says_so_first_and_fails_where_a_push_is_required(
     workspace: Workspace, trips: Path
 ) -> None:
@@ -161,6 +168,7 @@ def served(workspace: Workspace) -> Iterator[Served]:
         yield where
 
 
+@pytest.mark.slow
 def test_serve_answers_the_requests_of_the_readme(served: Served) -> None:
     readme = (PROJECT / "README.md").read_text()
     rest_body, grpc_body = re.findall(r"-d '(\{.*?\})' ", readme, flags=re.DOTALL)
@@ -175,6 +183,7 @@ def test_serve_answers_the_requests_of_the_readme(served: Served) -> None:
     assert 0 < outputs["predictions"].float_val[0] < 1
 
 
+@pytest.mark.slow
 def test_predict_says_the_same_over_both_protocols(workspace: Workspace, served: Served, trips: Path) -> None:
     def lines(*arguments: str) -> list[dict[str, Any]]:
         return [
@@ -191,6 +200,7 @@ def test_predict_says_the_same_over_both_protocols(workspace: Workspace, served:
     assert len(workspace.slipway("predict", "--address", served.grpc).stdout.splitlines()) == 4  # three samples
 
 
+@pytest.mark.slow
 def test_parity_of_the_pushed_model_holds(workspace: Workspace, served: Served) -> None:
     said = workspace.slipway("parity", "--grpc", served.grpc, "--rest", served.rest, "--json").stdout
     differences = json.loads(said)
@@ -200,6 +210,7 @@ def test_parity_of_the_pushed_model_holds(workspace: Workspace, served: Served) 
     assert len(json.loads(workspace.slipway("models", "list", "--json").stdout)) == 1
 
 
+@pytest.mark.slow
 def test_run_on_an_edited_file_reads_it_again(workspace: Workspace, trips: Path) -> None:
     with trips.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -213,6 +224,7 @@ def test_run_on_an_edited_file_reads_it_again(workspace: Workspace, trips: Path)
     assert "13" in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_run_stopped_by_an_anomaly_trains_nothing_and_explains_itself(workspace: Workspace, trips: Path) -> None:
     states = workspace.states()
     assert states["validate_examples"] == "succeeded", "its page is seen in Kubeflow's UI"

@@ -17,9 +17,9 @@ def module(tmp_path: Path) -> Path:
     return write_module(tmp_path / "modules" / "tiny")
 
 
-@pytest.fixture(params=["gs", "s3"])
+@pytest.fixture(params=["gs", pytest.param("s3", marks=pytest.mark.slow)])
 def storage_server(request: pytest.FixtureRequest) -> StorageServer | S3Server:
-    """A store of objects of each kind."""
+    """A store of objects of each kind; on s3:// in the slow suite."""
     server: StorageServer | S3Server = request.getfixturevalue(
         {"gs": "google_storage", "s3": "s3_server"}[request.param]
     )

@@ -86,7 +86,7 @@ def test_without_scripts_a_form_moves_the_threshold(site: Site) -> None:
     asyncio.run(use())
 
 
-@pytest.mark.parametrize(("width", "dark"), [(LAPTOP, False), (PHONE, True)])
+@pytest.mark.parametrize(("width", "dark"), [pytest.param(LAPTOP, False, marks=pytest.mark.slow), (PHONE, True)])
 def test_pages_are_accessible_and_hold_what_is_hostile(site: Site, width: int, dark: bool) -> None:
     features = f"/data/features?first=run/{RUN}/train"
 

@@ -15,7 +15,7 @@ from tests.console.models.shelf import HOSTILE, push_versions
 from tests.console.served import served
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_version_is_promoted_by_clicks_and_keys(home: Path, scripts: bool) -> None:
     store, (first, second) = push_versions(home, 2)
     store.promote("taxi", first)

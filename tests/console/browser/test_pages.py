@@ -116,7 +116,7 @@ def test_a_search_and_a_comparison_work_without_scripts(site: Site, runs: Path) 
     asyncio.run(use())
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_progress_moves_by_itself(home: Path, site: Site, runs: Path, scripts: bool) -> None:
     async def watch() -> None:
         async with served(site) as client, open_browser() as browser:

@@ -87,6 +87,7 @@ def test_a_trainings_run_says_who_asked_and_why(home: Path) -> None:
     assert run.notes.note == "newer data"
 
 
+@pytest.mark.slow
 def test_another_job_of_the_model_waits_for_its_end(environment: Environment) -> None:
     chosen = planned(environment, "retrain", "unknown")
     name = jobs.start(environment, chosen, "newer data", ONCE)

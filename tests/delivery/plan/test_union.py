@@ -55,7 +55,7 @@ def what(found: Plan) -> dict[str, set[object]]:
     return {key: set(value) if isinstance(value, list) else {value} - {False} for key, value in content.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PATHS), unique=True), st.sampled_from(["staging", "production"]))
 def test_plan_of_many_paths_is_the_union_of_the_plans_of_each(paths: list[str], environment: str) -> None:
     union: dict[str, set[object]] = {key: set() for key in WHAT}

@@ -20,7 +20,7 @@ from tests.fakes.loopback_server import Answer
 IN_GROUP = "root.slipway-training"
 
 
-@pytest.fixture(params=["2.14.0", "2.16.1", "2.17.0"])
+@pytest.fixture(params=["2.14.0", pytest.param("2.16.1", marks=pytest.mark.slow), "2.17.0"])
 def server(request: pytest.FixtureRequest) -> Iterator[FakeKubeflow]:
     with FakeKubeflow(version=request.param) as server:
         yield server

@@ -19,14 +19,9 @@ from tests.fakes.storage_server import StorageServer
 from tests.small_disk import mount_small_disk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("where", "name"),
-    [
-        pytest.param("local", "out", marks=pytest.mark.slow),
-        ("local", "out.csv"),
-        ("google_storage", "out"),
-        pytest.param("s3_server", "out", marks=pytest.mark.slow),
-    ],
+    ("where", "name"), [("local", "out"), ("local", "out.csv"), ("google_storage", "out"), ("s3_server", "out")]
 )
 def test_a_job_killed_after_each_of_its_files_goes_on(
     batch: Batch, tmp_path: Path, where: str, name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -95,6 +90,20 @@ def test_a_shard_predicts_its_units_alone_and_no_end_is_written_without_all(
     with pytest.raises(StoreError, match=r"part-00000\.parquet is missing: its shard did not end well"):
         end(job, checked, "run-1")
     assert not Path(job.manifest).exists()
+
+
+def test_a_job_that_was_stopped_goes_on_after_the_parts_that_are_there(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "UNIT_ROWS", 100)
+    pq.write_table(table(500), tmp_path / "rows.parquet", row_group_size=100)
+    job = batch.resolve(tmp_path / "rows.parquet", tmp_path / "out")
+    predict(job, validate(job), 1, 3)
+    there = {path: path.stat().st_ino for path in (tmp_path / "out").glob("part*")}
+    batch.run(tmp_path / "rows.parquet", tmp_path / "out")
+    assert {path: path.stat().st_ino for path in there} == there
+    batch.run(tmp_path / "rows.parquet", tmp_path / "whole")
+    assert read(tmp_path / "out").equals(read(tmp_path / "whole"))
 
 
 def test_a_full_disk_leaves_no_half_part(batch: Batch, tmp_path: Path) -> None:

@@ -68,7 +68,10 @@ def write(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "avro", "tfrecord"])
+@pytest.mark.parametrize(
+    "kind",
+    ["parquet", "csv", pytest.param("avro", marks=pytest.mark.slow), pytest.param("tfrecord", marks=pytest.mark.slow)],
+)
 def test_answers_are_those_of_a_server(
     batch: Batch, served: list[dict[str, Any]], tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +122,10 @@ def test_shared_features_are_joined_to_the_rows(
     np.testing.assert_allclose(answers["score_yes"], [one["scores"]["yes"] for one in served], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "avro", "tfrecord"])
+@pytest.mark.parametrize(
+    "kind",
+    ["parquet", "csv", pytest.param("avro", marks=pytest.mark.slow), pytest.param("tfrecord", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_snapshot_is_predicted(
     batch: Batch, served: list[dict[str, Any]], storage_server: StorageServer, tmp_path: Path, kind: str, remote: bool

@@ -14,19 +14,18 @@ from serving.predict_page import own_servers
 from serving.predict_page.own_servers import OwnServers
 from slipway.lineage import Lineage
 from slipway.stores.model_store import LocalModelStore, Provenance
-from tests.served_models import write_saved_model
 
 NAMES = ("a", "b", "c")
 
 
 @pytest.fixture
-def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnServers]:
+def servers(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnServers]:
     """Of a store with three models; two are served at once."""
     monkeypatch.setattr(own_servers, "MOST_SERVERS", 2)
     store = LocalModelStore(tmp_path / "models")
     for name in NAMES:
         lineage = Lineage(run="r", module=name, module_digest="d", data_uri="d")
-        store.push(write_saved_model(tmp_path / name), Provenance(model=name, lineage=lineage))
+        store.push(tiny_model, Provenance(model=name, lineage=lineage))
     with closing(OwnServers(lambda: store, tmp_path / "cache")) as own:
         yield own
 
@@ -67,6 +66,7 @@ def test_server_goes_on_until_its_request_is_answered(servers: OwnServers) -> No
     assert not listens(port)
 
 
+@pytest.mark.slow
 def test_many_who_ask_at_once_get_one_server_of_each_model(servers: OwnServers) -> None:
     ports: dict[str, set[int]] = {name: set() for name in ("a", "b")}
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from serving.protocol.http_server import HttpProtocol
+from tests.properties import examples
 from tests.serving.upgrade_offers import NO_OFFERS, OFFERS, Sent, cut, offering, streams
 
 LAST = b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n"
@@ -102,7 +103,7 @@ def test_offer_to_upgrade_cut_at_each_byte_loses_nothing(offer: str, chunks: lis
 inner = st.sampled_from(list(OFFERS.values())).map(lambda offer: offering("/inner", b"inner", offer))
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=examples(150), deadline=None, database=None)
 @given(streams("/p", st.binary(max_size=60) | inner), st.lists(st.integers(1, 1500), max_size=12))
 def test_offers_to_upgrade_in_any_pieces_are_answered_one_by_one(sent: list[Sent], positions: list[int]) -> None:
     check_all_seen(sent, positions)

@@ -88,7 +88,7 @@ def test_rest_bodies_of_many_clients_stay_within_the_memory_of_the_container(ser
 @pytest.mark.parametrize(
     ("count", "size", "connections"),
     [
-        (10, 60 * MIB, 10),
+        pytest.param(10, 60 * MIB, 10, marks=pytest.mark.slow),
         pytest.param(50, 60 * MIB, 50, marks=pytest.mark.slow),
         pytest.param(2000, MIB, 20, marks=pytest.mark.slow),
     ],

@@ -60,11 +60,11 @@ def failed(canary: Version, stable: Version, *, answers: int = 1000, of_stable: 
     "version",
     [
         Version(),
-        Version(errors=0.01),
-        Version(errors=0.05),
-        Version(stalls=0.01),
+        pytest.param(Version(errors=0.01), marks=pytest.mark.slow),
+        pytest.param(Version(errors=0.05), marks=pytest.mark.slow),
+        pytest.param(Version(stalls=0.01), marks=pytest.mark.slow),
         Version(errors=0.05, mistakes=0.05, stalls=0.01),
-        Version(sigma=1.5),
+        pytest.param(Version(sigma=1.5), marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -32,12 +32,14 @@ def fails(world: World, number: int, why: str) -> None:
     ("fate", "why"),
     [
         ("image", 'ImagePullBackOff: Back-off pulling image "tensorflow/serving@sha256'),
-        ("config", "CreateContainerConfigError: configmap"),
-        ("quota", "FailedCreate: .*exceeded quota.*kubectl .* describe resourcequota"),
-        ("deadline", "ProgressDeadlineExceeded"),
+        pytest.param("config", "CreateContainerConfigError: configmap", marks=pytest.mark.slow),
+        pytest.param(
+            "quota", "FailedCreate: .*exceeded quota.*kubectl .* describe resourcequota", marks=pytest.mark.slow
+        ),
+        pytest.param("deadline", "ProgressDeadlineExceeded", marks=pytest.mark.slow),
         ("stall", "not ready after 1 s: 1 new, 0 available of 1; pod .* is Pending, ContainerCreating"),
-        ("unseen", "no controller .* in 1 s"),
-        ("evicted", "has failed: Evicted, The node was low on resource: memory"),
+        pytest.param("unseen", "no controller .* in 1 s", marks=pytest.mark.slow),
+        pytest.param("evicted", "has failed: Evicted, The node was low on resource: memory", marks=pytest.mark.slow),
         ("unschedulable", "is not scheduled: 0/3 nodes are available: 3 Insufficient cpu"),
     ],
 )
@@ -90,7 +92,7 @@ def test_start_damaged_version_is_refused(served: World) -> None:
     [
         (Pod(predictions=[0.25, 0.7501]), r"differently than training did: by 0\.0001, allowed is 1e-05"),
         (Pod(predictions=[0.25, float("nan")]), "differently than training did: by inf"),
-        (Pod(predictions=[0.25]), "differently than training did: by inf"),
+        pytest.param(Pod(predictions=[0.25]), "differently than training did: by inf", marks=pytest.mark.slow),
         (Pod(status=400), "refuses the golden requests: .*400, .*Could not find variable"),
     ],
 )
@@ -187,8 +189,8 @@ def test_start_canary_that_ends_once_under_load_and_comes_back_is_retired(served
     [
         (Crash(log="", exit_code=139), "it ends while it serves this version", "quarantined"),
         (Crash(log="", exit_code=137, reason="OOMKilled"), "killed for memory", "retired"),
-        (Crash(log="", exit_code=143), "stopped by the kubelet", "retired"),
-        (Crash(log=DENIED), "it cannot read the model store", "retired"),
+        pytest.param(Crash(log="", exit_code=143), "stopped by the kubelet", "retired", marks=pytest.mark.slow),
+        pytest.param(Crash(log=DENIED), "it cannot read the model store", "retired", marks=pytest.mark.slow),
     ],
 )
 def test_start_canary_that_ends_again_and_again_under_load_is_judged_by_its_end(
@@ -210,9 +212,14 @@ def test_start_canary_that_ends_again_and_again_under_load_is_judged_by_its_end(
     ("fate", "stage", "log"),
     [
         ("crash", "retired", DENIED),
-        ("crash", "retired", "tensorflow_model_server: error while loading shared libraries: libcuda.so.1"),
+        pytest.param(
+            "crash",
+            "retired",
+            "tensorflow_model_server: error while loading shared libraries: libcuda.so.1",
+            marks=pytest.mark.slow,
+        ),
         ("waits", "retired", DENIED),
-        ("waits", "retired", "Running gRPC ModelServer at 0.0.0.0:8500 ..."),
+        pytest.param("waits", "retired", "Running gRPC ModelServer at 0.0.0.0:8500 ...", marks=pytest.mark.slow),
         ("waits", "quarantined", CRASH_LOG),
     ],
 )

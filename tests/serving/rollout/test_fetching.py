@@ -110,8 +110,14 @@ def test_pods_fetch_exactly_the_pinned_version_and_serve_it_from_their_disk(fetc
     ("fault", "why"),
     [
         (lambda it, name: it.put(name, b"?" * 5_000), rf"is not what was pushed: .*{DATA} was changed"),
-        (lambda it, name: it.put(name, b"?"), rf"is not what was pushed: .*{DATA} was changed: 1 bytes"),
-        (lambda it, name: it.delete(name), rf"{DATA}: cannot read: there is no such file"),
+        pytest.param(
+            lambda it, name: it.put(name, b"?"),
+            rf"is not what was pushed: .*{DATA} was changed: 1 bytes",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            lambda it, name: it.delete(name), rf"{DATA}: cannot read: there is no such file", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_version_that_the_store_has_not_as_it_was_pushed_is_not_served(
@@ -123,7 +129,11 @@ def test_version_that_the_store_has_not_as_it_was_pushed_is_not_served(
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [(403, "the account lacks s3:GetObject"), (503, r"tried for 0\.3 s.*down or out of reach")]
+    ("status", "why"),
+    [
+        (403, "the account lacks s3:GetObject"),
+        pytest.param(503, r"tried for 0\.3 s.*down or out of reach", marks=pytest.mark.slow),
+    ],
 )
 def test_store_that_refuses_is_the_reason_until_it_heals(
     fetched: World, s3_proxy: FaultProxy, tmp_path: Path, status: int, why: str
@@ -136,6 +146,7 @@ def test_store_that_refuses_is_the_reason_until_it_heals(
     assert fetched.stable == fetched.versions[1]
 
 
+@pytest.mark.slow
 def test_store_out_of_reach_is_the_reason(fetched: World, tmp_path: Path) -> None:
     nowhere = "s3://bucket/models?scheme=http&endpoint_override=127.0.0.1:1&retry_limit_seconds=0.3"
     fetched.policy = fetched.policy.model_copy(update={"models_path": nowhere})
@@ -143,6 +154,7 @@ def test_store_out_of_reach_is_the_reason(fetched: World, tmp_path: Path) -> Non
     fails(fetched, r"tried for 0\.3 s: .*check the network, AWS_ENDPOINT_URL")
 
 
+@pytest.mark.slow
 def test_full_disk_is_the_reason(fetched: World, tmp_path: Path) -> None:
     with mount_small_disk(tmp_path / "pod", "8k") as disk:
         fetch_really(fetched, disk, lambda: None)
@@ -166,6 +178,7 @@ def test_version_that_is_larger_than_the_volume_is_refused_before_anything_chang
     assert {kind for kind, _, _ in fetched.api.objects.writes[before:]} == {"Lease"}
 
 
+@pytest.mark.slow
 def test_first_failure_is_said_and_not_the_end(fetched: World) -> None:
     fetched.api.fates[CANARY] = "fetch"
     fetched.api.controller.crash = Crash(DENIED.log, DENIED.exit_code, times=1)
@@ -190,6 +203,7 @@ def test_fetch_that_takes_too_long_names_the_setting(fetched: World) -> None:
     fails(fetched, r"not ready after 1 s: .*still fetches the version; give it longer: serving\.ready_seconds")
 
 
+@pytest.mark.slow
 def test_controller_waits_as_long_as_the_rollout(fetched: World) -> None:
     fetched.policy = fetched.policy.model_copy(update={"ready_seconds": 3_600})
     fetched.start(fetched.versions[1])
@@ -198,6 +212,7 @@ def test_controller_waits_as_long_as_the_rollout(fetched: World) -> None:
     assert stable["spec"]["progressDeadlineSeconds"] == 3_600
 
 
+@pytest.mark.slow
 def test_stable_that_cannot_fetch_goes_back(fetched: World) -> None:
     first, second = fetched.versions
     fetched.api.fates[f"taxi-serving@{second}"] = "fetch"

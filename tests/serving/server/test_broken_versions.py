@@ -30,13 +30,13 @@ DATA = "variables/variables.data-00000-of-00001"
     "damage",
     [
         without("saved_model.pb"),
-        without(DATA),
+        pytest.param(without(DATA), marks=pytest.mark.slow),
         cut("saved_model.pb"),
         cut(DATA),
-        cut("variables/variables.index"),
+        pytest.param(cut("variables/variables.index"), marks=pytest.mark.slow),
         cut("assets.extra/tf_serving_warmup_requests"),
         # These two load, and fail with the first request: that of the warm-up.
-        without("variables"),
+        pytest.param(without("variables"), marks=pytest.mark.slow),
         without("variables/variables.index"),
     ],
     ids=lambda damage: damage.__qualname__.split(".")[0] + str(damage.__closure__[0].cell_contents),

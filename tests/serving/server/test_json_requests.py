@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from serving.protocol.errors import ServingError
 from serving.protocol.json_values import parse, shown
 from serving.server.json_requests import read_inputs
+from tests.properties import examples
 
 FLOAT, DOUBLE, INT32, UINT8, INT16, INT8, STRING, INT64, BOOL, HALF, UINT32, UINT64 = (
     1, 2, 3, 4, 5, 6, 7, 9, 10, 19, 22, 23
@@ -303,7 +304,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @example(document={"inputs": []}, dtypes={"a": 19})
 @given(
     document=st.dictionaries(st.sampled_from(["instances", "inputs"]), JSON, max_size=2),
@@ -319,7 +320,7 @@ def test_read_inputs_any_json_makes_tensors_or_a_serving_error(document: Any, dt
         assert outcome.keys() == dtypes.keys()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,0.eN aI-\\u', max_size=40).map(str.encode))
 def test_parse_any_bytes_make_an_object_or_a_serving_error(body: bytes) -> None:
     outcome = outcome_of(lambda: parse(body))

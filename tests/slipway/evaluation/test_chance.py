@@ -41,7 +41,7 @@ def make(kind: str, rows: int, strength: float, random: np.random.Generator) -> 
 KINDS = ("binary", "binary rare", "binary tied", "multiclass", "regression", "regression skewed")
 
 
-@pytest.mark.parametrize("rows", [MIN_ROWS, 300])
+@pytest.mark.parametrize("rows", [MIN_ROWS, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_check_labels_unrelated_to_predictions_pass_in_5_percent_at_most(kind: str, rows: int) -> None:
     random = np.random.default_rng(11)

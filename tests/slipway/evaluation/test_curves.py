@@ -5,13 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.evaluation.curves import POINTS, trace_curves
+from tests.properties import examples
 
 LABELS = np.array([0, 0, 1, 1, 1, 0], np.float32)
 SCORES = np.array([0.1, 0.4, 0.4, 0.8, 1.0, 0.0], np.float32)
 NAMES = ("no", "yes")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.lists(
         st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.2, 0.4, 0.5, 0.7, 1.0])), min_size=2, max_size=60

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from slipway.evaluation.metrics import EPSILON, compute_metrics, invalid_predictions
 from slipway.evaluation.slices import Slicing
+from tests.properties import examples
 
 # Few distinct scores, so that ties are common; 0 and 1 exactly, and the cut itself.
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 0.75, 0.9, 1.0])
@@ -58,7 +59,7 @@ def check_binary(labels: NDArray[Any], scores: NDArray[np.float32], metrics: dic
         assert_same(metrics[name], value)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.lists(st.tuples(st.integers(0, 1), SCORES, st.integers(0, 2)), min_size=1, max_size=60))
 def test_binary_metrics_each_slice_equals_scikit_learn(rows: list[tuple[int, float, int]]) -> None:
     labels = np.array([row[0] for row in rows], np.float32)
@@ -87,7 +88,7 @@ def check_multiclass(labels: NDArray[Any], scores: NDArray[np.float32], metrics:
     assert_same(metrics["log_loss"], float(np.mean(-np.log(own))))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.tuples(SCORES, SCORES, st.just(0.2)), st.integers(0, 3)),
@@ -120,7 +121,7 @@ def test_multiclass_auc_and_log_loss_all_classes_present_equal_scikit_learns_own
 VALUES = st.floats(-1e3, 1e3, width=32)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(st.lists(st.tuples(VALUES, VALUES, st.integers(0, 3)), min_size=1, max_size=40))
 def test_regression_metrics_each_slice_equals_scikit_learn(rows: list[tuple[float, float, int]]) -> None:
     labels = np.array([row[0] for row in rows], np.float32)

@@ -104,7 +104,10 @@ def samples(task: Task) -> tuple[list[dict[str, NDArray[Any]]], list[dict[str, f
     return made, drops
 
 
-@pytest.mark.parametrize(("task", "metric"), COMPARED)
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [pytest.param(*one, marks=pytest.mark.slow) if one[0] == "multiclass" else one for one in COMPARED],
+)
 def test_standard_error_is_the_spread_of_the_drop_over_samples(task: Task, metric: str) -> None:
     made, drops = samples(task)
     errors = [
@@ -133,7 +136,7 @@ def outcomes(trials: list[Measured], metric: str, max_drop: float) -> tuple[floa
     return passed.mean(), (~passed & ~unsure).mean(), unsure.mean()
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "auc"])
+@pytest.mark.parametrize("metric", ["accuracy", pytest.param("auc", marks=pytest.mark.slow)])
 def test_max_drop_models_of_equal_worth_pass_and_twice_the_drop_passes_in_5_percent_at_most(metric: str) -> None:
     random = np.random.default_rng(32)
     passed, worse, _ = outcomes(binary_trials(2_000, 0.0, random), metric, 0.02)
@@ -143,7 +146,7 @@ def test_max_drop_models_of_equal_worth_pass_and_twice_the_drop_passes_in_5_perc
     assert passed <= LIMIT
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "auc"])
+@pytest.mark.parametrize("metric", ["accuracy", pytest.param("auc", marks=pytest.mark.slow)])
 def test_max_drop_a_drop_as_large_as_allowed_is_refused_as_worse_in_5_percent_at_most(metric: str) -> None:
     _, worse, _ = outcomes(binary_trials(2_000, 0.02, np.random.default_rng(33)), metric, 0.02)
     assert worse <= LIMIT
@@ -184,7 +187,7 @@ def test_max_drop_cannot_tell_asks_for_rows_that_would_do(task: Task, metric: st
     assert again(max(1, times // 4)).rows_wanted is not None
 
 
-@pytest.mark.parametrize("rows", [MIN_ROWS - 1, 200])
+@pytest.mark.parametrize("rows", [MIN_ROWS - 1, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("task", "metric"), COMPARED)
 def test_max_drop_the_same_model_passes_on_any_rows(task: Task, metric: str, rows: int) -> None:
     made = make(task, rows, 0.0, np.random.default_rng(36))

@@ -73,7 +73,8 @@ def counted(window: dict[str, pa.Array], cells: Mapping[str, Cells], slices: Seq
     return found
 
 
-@pytest.mark.parametrize("rows", [200, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [200, 1_000])
 def test_stable_windows_give_no_alarm(rows: int) -> None:
     """All that a window is compared by: columns and answers, slices, training and the window before."""
     rng, windows, false = np.random.default_rng(rows), 200, 0
@@ -128,7 +129,9 @@ def moved(window: dict[str, pa.Array], rng: np.random.Generator, what: str) -> d
     return window | {"seconds": pa.array(np.asarray(window["seconds"]), mask=rng.random(rows) < 0.08)}
 
 
-@pytest.mark.parametrize("what", ["fare", "payment", "seconds"])
+@pytest.mark.parametrize(
+    "what", ["fare", pytest.param("payment", marks=pytest.mark.slow), pytest.param("seconds", marks=pytest.mark.slow)]
+)
 def test_moves_are_found_in_a_thousand_rows(trained: dict[str, Counts], what: str) -> None:
     rng = np.random.default_rng(3)
     found = 0

@@ -41,7 +41,7 @@ def overall(found: list[Score]) -> dict[str, Score]:
     ("task", "metrics"),
     [
         ("binary", ["auc", "accuracy", "log_loss", "recall", "f1", "auc_pr"]),
-        ("multiclass", ["accuracy", "log_loss", "macro_f1"]),
+        pytest.param("multiclass", ["accuracy", "log_loss", "macro_f1"], marks=pytest.mark.slow),
         ("regression", ["root_mean_squared_error", "mean_absolute_error", "r_squared"]),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_monitor_that_was_overtaken_on_a_bucket_decides_anew(fault_proxy: Faul
     assert seen == [0, 1]
 
 
-@pytest.fixture(params=["local", "google_proxy", "s3_proxy"])
+@pytest.fixture(params=["local", "google_proxy", pytest.param("s3_proxy", marks=pytest.mark.slow)])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "state")

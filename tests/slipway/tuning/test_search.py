@@ -384,6 +384,7 @@ def test_a_trial_that_ends_its_process_twice_is_a_failed_one(tmp_path: Path) -> 
     assert "process ended 2 times" in render_tuning(TuningFile(tuned=tuned, trials=found.trials))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_or_goes_on_says_nothing_against_its_trial(tmp_path: Path) -> None:
     search(tmp_path / "whole")
     for run in "abc":
@@ -398,6 +399,7 @@ def test_attempts_of_one_run_are_deaths(tmp_path: Path) -> None:
     assert search(tmp_path, run="a").trials[2].state == "failed"
 
 
+@pytest.mark.slow
 def test_a_confirmation_that_ends_its_process_twice_is_a_failed_one(tmp_path: Path) -> None:
     judge = Quadratic()
     search(tmp_path / "whole", judge)

@@ -285,7 +285,10 @@ def test_ingest_label_expression_that_fails_on_a_row_says_so(data: Path, out: Pa
         ingest(data, out, label={"column": "z", "expression": "CAST(x AS INTEGER)"})
 
 
-@pytest.mark.parametrize("schema", ["", 'feature { name: "id" type: INT } feature { name: "b" type: INT }'])
+@pytest.mark.parametrize(
+    "schema",
+    [pytest.param("", marks=pytest.mark.slow), 'feature { name: "id" type: INT } feature { name: "b" type: INT }'],
+)
 def test_ingest_big_file_keeps_the_order_of_its_rows(data: Path, tmp_path: Path, schema: str) -> None:
     """More than one block, so that more than one thread reads: the same bytes each time, in the file's order."""
     text = "x" * 200

@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.properties import examples
 from tests.slipway.data.examples.ingesting import Ingested, ingest
 
 COLUMNS = ("id", "text", "whole", "number", "y")
@@ -27,7 +28,7 @@ ROW = st.tuples(
     st.none() | st.floats(allow_nan=False, width=64),
 )
 TABLE = st.lists(ROW, min_size=40, max_size=60)  # with fewer rows a split may stay empty
-SLOW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _ingest(rows: list[list[Any]], folder: Path, quoting: Any = csv.QUOTE_MINIMAL, end: str = "\n") -> Ingested:

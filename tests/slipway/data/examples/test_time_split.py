@@ -31,7 +31,7 @@ def _eval_ids(ingested: Ingested) -> list[int]:
 @pytest.mark.parametrize(
     "eval_from", [70, 70.0, "70", "70.0", 69.5, "1970-01-01T00:01:10", "1970-01-01 01:01:10+01:00"]
 )
-@pytest.mark.parametrize("written", ["{0}", "{0}.0", "0000{0}"])
+@pytest.mark.parametrize("written", ["{0}", pytest.param("{0}.0", marks=pytest.mark.slow), "0000{0}"])
 def test_ingest_time_split_of_numbers(tmp_path: Path, written: str, eval_from: Any) -> None:
     """Numbers with leading zeros are text: a number is compared with them as a number, a moment is not."""
     times = [written.format(number) for number in range(100)]
@@ -54,7 +54,15 @@ def test_ingest_time_split_of_long_numbers_is_exact(tmp_path: Path) -> None:
         assert _eval_ids(_split(tmp_path, times, first + 70, extension)) == list(range(70, 100))
 
 
-@pytest.mark.parametrize("extension", [".csv", ".parquet", ".avro", ".tfrecord"])
+@pytest.mark.parametrize(
+    "extension",
+    [
+        ".csv",
+        ".parquet",
+        pytest.param(".avro", marks=pytest.mark.slow),
+        pytest.param(".tfrecord", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("eval_from", ["01/06/2024", "2024-06-01"])
 def test_ingest_texts_that_are_no_iso_8601_are_refused(tmp_path: Path, extension: str, eval_from: str) -> None:
     times = [f"{day:%d/%m/%Y}" for day in DAYS]
@@ -85,7 +93,15 @@ def _split_texts(folder: Path, times: list[Any], eval_from: Any, extension: str,
     return ingest(folder / "data.avro", folder / "out", split=split)
 
 
-@pytest.mark.parametrize("extension", [".csv", ".parquet", ".avro", ".tfrecord"])
+@pytest.mark.parametrize(
+    "extension",
+    [
+        ".csv",
+        ".parquet",
+        pytest.param(".avro", marks=pytest.mark.slow),
+        pytest.param(".tfrecord", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("eval_from", ["01/06/2024", "2024-06-01"])
 def test_ingest_format_says_how_times_are_written(tmp_path: Path, extension: str, eval_from: str) -> None:
     times = [f"{day:%d/%m/%Y}" for day in DAYS]

@@ -14,6 +14,7 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.slipway.data.examples.row_files import example, frame
 
@@ -109,6 +110,7 @@ print(json.dumps(answer))
 """
 
 
+@pytest.mark.slow
 def test_ingest_times_have_the_same_values_label_and_split_on_each_host(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slipway.data.examples.dataset import SPLITS, open_split
+from tests.properties import examples
 from tests.slipway.data.examples.ingesting import ingest
 from tests.slipway.data.examples.joining import VIEW, as_of, ingest_joined, joined, write_view
 from tests.slipway.data.examples.row_files import WRITERS
@@ -25,7 +26,7 @@ FACTS = st.dictionaries(st.tuples(KEY, TIME), st.none() | st.integers(0, 99), ma
 
 
 @given(ROWS, FACTS, st.none() | st.integers(0, 12))
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 def test_join_gives_what_a_plain_loop_gives(
     rows: list[tuple[Any, Any]], facts: dict[tuple[Any, Any], Any], max_age: int | None
 ) -> None:

@@ -14,8 +14,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from slipway.data.statistics.apart import by_chance, least_apart
 from slipway.data.statistics.compute import compute_statistics
 from tests.example_artifacts import write_examples
+from tests.properties import examples
 
-SMALL = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SMALL = settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TENTHS = st.integers(-30, 30).map(lambda tenths: tenths / 10)  # often where a histogram has an edge
 NUMBERS = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-5, 5) | TENTHS)
 

@@ -16,9 +16,10 @@ from slipway.data.statistics.compute import compute_statistics, open_table
 from slipway.data.statistics.describe import feature_name, unique_count
 from slipway.errors import DataError, StoreError
 from tests.example_artifacts import write_examples
+from tests.properties import examples
 
 STANDARD, QUANTILES = 0, 1
-SMALL = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SMALL = settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def describe(folder: Path, values: Any) -> statistics_pb2.FeatureNameStatistics:

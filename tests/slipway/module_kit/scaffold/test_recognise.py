@@ -59,7 +59,10 @@ def test_read_table_recognises_marks_that_went_to_quarantine(tmp_path: Path) -> 
     assert sum(dataset.num_examples for dataset in table.statistics.datasets) == ROWS
 
 
-@pytest.mark.parametrize("extension", [".parquet", ".avro", ".tfrecord"])
+@pytest.mark.parametrize(
+    "extension",
+    [".parquet", pytest.param(".avro", marks=pytest.mark.slow), pytest.param(".tfrecord", marks=pytest.mark.slow)],
+)
 def test_read_table_recognises_marks_in_every_format(tmp_path: Path, extension: str) -> None:
     rows = [{"id": n, "price": n / 4, "name": "null" if n % 3 else "x", "y": n % 2} for n in range(ROWS)]
     WRITERS[extension](tmp_path / f"t{extension}", rows)
@@ -67,7 +70,9 @@ def test_read_table_recognises_marks_in_every_format(tmp_path: Path, extension: 
     assert _found(table) == {"missing_values": ["null"]}
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    "delimiter", [";", pytest.param("\t", marks=pytest.mark.slow), pytest.param("|", marks=pytest.mark.slow)]
+)
 def test_read_table_recognises_delimiter_and_decimal_comma(tmp_path: Path, delimiter: str) -> None:
     table = _read(tmp_path, [line.replace("|", delimiter) for line in ("x|z|w|y", *(
         f"{n},{n % 10}5|{n % 9 + 1},125|{n % 8 + 1}.{n:03d},25|{n % 2}" for n in range(ROWS)))])  # fmt: skip
@@ -85,9 +90,9 @@ def test_read_table_recognises_commas_between_thousands(tmp_path: Path) -> None:
     ("number", "found"),
     [
         ("{}'{:03d}.5", {"thousands": "'"}),
-        ("{} {:03d}", {"thousands": " "}),
-        ("{} {:03d},25", {"decimal": ",", "thousands": " "}),
-        ("{}'{:03d},25", {"decimal": ",", "thousands": "'"}),
+        pytest.param("{} {:03d}", {"thousands": " "}, marks=pytest.mark.slow),
+        pytest.param("{} {:03d},25", {"decimal": ",", "thousands": " "}, marks=pytest.mark.slow),
+        pytest.param("{}'{:03d},25", {"decimal": ",", "thousands": "'"}, marks=pytest.mark.slow),
         ("{}.{:03d},25", {"decimal": ",", "thousands": "."}),
     ],
 )

@@ -160,7 +160,13 @@ PLAN = Plan(
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize(
-    "without", ["nothing", "numbers", "categories", "quantities", "dates", "texts", "all but texts"]
+    "without",
+    [
+        "nothing",
+        "numbers",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("categories", "quantities", "dates", "texts")),
+        "all but texts",
+    ],
 )
 def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str, without: str) -> None:
     classes = {"binary": ("no", "yes"), "multiclass": ("1", "true", "c"), "regression": ()}[task]
@@ -181,9 +187,9 @@ def test_write_module_of_every_kind_fits_the_contract(tmp_path: Path, task: str,
 @pytest.mark.parametrize(
     ("ignored", "learned"),
     [
-        (["age"], ["categories", "words"]),
-        (["city"], ["missing", "numbers", "steps", "words"]),
-        (["said"], ["categories", "missing", "numbers", "steps"]),
+        pytest.param(["age"], ["categories", "words"], marks=pytest.mark.slow),
+        pytest.param(["city"], ["missing", "numbers", "steps", "words"], marks=pytest.mark.slow),
+        pytest.param(["said"], ["categories", "missing", "numbers", "steps"], marks=pytest.mark.slow),
         (["age", "city"], ["words"]),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from slipway.stores.model_store import ModelStore
 
 # The quick suite has each test once on a bucket: what differs between the two is in tests/slipway/remote.
-KINDS = ["local", "s3", pytest.param("gs", marks=pytest.mark.slow)]
+KINDS = ["local", "gs", pytest.param("s3", marks=pytest.mark.slow)]
 
 
 class OpenStore(Protocol):

@@ -25,7 +25,7 @@ def clock() -> Iterator[int]:
     return itertools.count(1_000)
 
 
-@pytest.fixture(params=["local", "s3_proxy", pytest.param("google_proxy", marks=pytest.mark.slow)])
+@pytest.fixture(params=["local", *(pytest.param(one, marks=pytest.mark.slow) for one in ("google_proxy", "s3_proxy"))])
 def open_it(request: pytest.FixtureRequest, tmp_path: Path, clock: Iterator[int]) -> Open:
     """The same store, opened by another person each time."""
     if request.param == "local":

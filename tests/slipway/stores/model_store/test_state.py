@@ -14,6 +14,7 @@ from slipway.errors import ModelQuarantinedError, StoreError
 from slipway.stores.model_store import Event, LocalModelStore, Stage
 from slipway.stores.model_store.state import State, adopt, apply, prunable, rollback_target
 from tests.model_files import provenance
+from tests.properties import examples
 
 
 def event(action: str, version: int, previous: int | None = None) -> Event:
@@ -264,5 +265,5 @@ class AnySequence(RuleBasedStateMachine):
         assert [event.version for event in history if event.action == "push"] == sorted(self.pushed)
 
 
-AnySequence.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+AnySequence.TestCase.settings = settings(max_examples=examples(15), stateful_step_count=20, deadline=None)
 test_any_sequence_of_actions_keeps_the_invariants = AnySequence.TestCase
