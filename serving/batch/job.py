@@ -135,7 +135,8 @@ def begin(job: Job) -> bool:
                              f"another --to, or delete it and {job.work}")  # fmt: skip
     elif job.is_one_file and storage.exists(job.to):
         raise StoreError(f"{job.to} is there already, and no job wrote it: name another --to, or delete it")
-    elif job.folder == job.to and (names := storage.list_names(job.folder)):
+    elif job.folder == job.to and (names := [name for name in storage.list_names(job.folder) if name[0] != "."]):
+        # A killed start leaves S3's probe of conditions, if nothing else.
         raise StoreError(f"{job.folder} is not empty ({', '.join(names[:3])}): name a new folder as --to")
     elif not storage.write_new(begun, job.model_dump_json(indent=1).encode()):
         raise StoreError(f"{job.to} was begun by another run just now: run again when it has ended, or name another "

@@ -362,6 +362,9 @@ def test_a_destination_belongs_to_one_job(batch: Batch, tmp_path: Path) -> None:
     batch.resolve(data, tmp_path / "begun")
     with pytest.raises(StoreError, match="was begun by another job: its columns"):
         batch.resolve(data, tmp_path / "begun", columns="keys")
+    (tmp_path / "probed").mkdir()
+    (tmp_path / "probed" / ".slipway-probe").touch()  # of a start on S3 that was killed
+    batch.resolve(data, tmp_path / "probed")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(StoreError, match=r"is not empty \(mine\.txt\)"):
