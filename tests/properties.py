@@ -5,4 +5,4 @@ from hypothesis import settings
 
 def examples(of_all: int) -> int:
     """For `max_examples` of a property that is not tried with the 100 of others. conftest.py has the profiles."""
-    return max(2, of_all * settings.default.max_examples // 100)
+    return max(2, of_all * settings().max_examples // 100)

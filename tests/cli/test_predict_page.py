@@ -25,6 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_predict_page_serves_the_stores_model_until_it_is_told_to_end(home: Path) -> None:
     command = [sys.executable, "-m", "cli.main", "predict-page", "tiny", "--port", "0"]
     with subprocess.Popen(

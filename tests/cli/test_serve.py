@@ -90,6 +90,7 @@ def refused(home: Path, *arguments: str) -> str:
     return str(ended.exception)
 
 
+@pytest.mark.slow
 def test_serve_follows_the_stores_pin(home: Path) -> None:
     store = LocalModelStore(home / "models")
     first, second = (version.number for version in store.versions("tiny"))

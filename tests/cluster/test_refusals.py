@@ -91,7 +91,9 @@ def test_start_for_no_pods_is_refused_before_the_canary(place: Place, kind: str,
     assert place.store.stage("taxi", place.good[1]) == "candidate"
 
 
-@pytest.mark.parametrize("act", ["start", "promote", "rollback"])
+@pytest.mark.parametrize(
+    "act", ["start", pytest.param("promote", marks=pytest.mark.slow), pytest.param("rollback", marks=pytest.mark.slow)]
+)
 def test_paused_deployment_is_named_with_what_lets_it_go_on_and_nothing_is_changed(place: Place, act: str) -> None:
     hold(place)
     with place.cluster() as cluster:

@@ -31,6 +31,7 @@ def notices(inputs: Path, *names: str) -> bool:
     return all(f"{name}: expected refused, got blessed" in str(caught.value) for name in names)
 
 
+@pytest.mark.slow
 def test_selftest_real_gate_judges_every_case_as_expected() -> None:
     results = selftest.run_selftest()
     selftest.require_all(results)

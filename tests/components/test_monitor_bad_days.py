@@ -68,7 +68,14 @@ def test_labels_of_another_module_are_said_to_be_so(watched: Watched) -> None:
     assert any("tip" in note for note in watched.run(0).notes)
 
 
-@pytest.mark.parametrize("write", ["state.json", "window.json", "report.html", "history.html", "outcome.json"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        "state.json",
+        "window.json",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("report.html", "history.html", "outcome.json")),
+    ],
+)
 def test_killed_at_a_write_nothing_is_lost_nor_counted_twice(
     watched: Watched, write: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,7 +133,9 @@ def test_submit_training_finds_what_was_started_and_not_confirmed(monitored: Mon
         assert monitored.state.pending == ""
 
 
-@pytest.mark.parametrize("moment", ["find", "start", "confirm"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("find", marks=pytest.mark.slow), "start", pytest.param("confirm", marks=pytest.mark.slow)]
+)
 def test_a_step_that_is_killed_is_finished_by_its_retry(
     monitored: Monitored, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_bucket_out_of_reach_holds_up_neither_the_start_nor_the_end(tmp_path: 
         assert process.wait(timeout=20) == 0
 
 
+@pytest.mark.slow
 def test_ui_says_who_can_reach_it_elsewhere(tmp_path: Path) -> None:
     with ui(tmp_path, "--host", "0.0.0.0") as (process, address):
         assert ask(address.replace("0.0.0.0", "127.0.0.1"), "/runs")[0] == 200

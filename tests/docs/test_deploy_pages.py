@@ -59,6 +59,7 @@ def test_docs_settings_load(folder: Path, doc: Path, environment: str, text: str
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("overlay")
 def test_docs_kubeflow_commands_work(kubeflow: FakeKubeflow, folder: Path) -> None:
     [text] = [text for doc, name, text in EXAMPLES if (doc.name, name) == ("kubeflow.md", "staging")]

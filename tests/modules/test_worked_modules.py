@@ -110,7 +110,7 @@ def test_loan_leaves_the_id_out_and_keeps_what_is_missing(tmp_path: Path) -> Non
 @real
 @pytest.mark.parametrize(("name", "data", "rows"), [
     ("loan", "loan/loans.csv", 494),
-    ("digits", "mnist/digits-images-idx3-ubyte.gz", 8_000),
+    pytest.param("digits", "mnist/digits-images-idx3-ubyte.gz", 8_000, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_real_rows_fit_the_schema(name: str, data: str, rows: int, tmp_path: Path) -> None:
     found = ingested(name, f"{REAL_DATA}/{data}", tmp_path / "examples")

@@ -55,6 +55,7 @@ def test_a_job_killed_after_each_of_its_files_goes_on(
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 @ON_EACH_STORE
 def test_parquet_in_a_bucket_is_predicted_by_shards_as_on_this_machine(
     batch: Batch, tmp_path: Path, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch

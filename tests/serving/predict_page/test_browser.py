@@ -55,7 +55,10 @@ async def asked(page: Page) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize(
     ("name", "classes", "row", "moves"),
-    [("taxi", ("false", "true"), TRIP, "payment_type"), ("loan", ("N", "Y"), LOAN, "LoanAmount")],
+    [
+        ("taxi", ("false", "true"), TRIP, "payment_type"),
+        pytest.param("loan", ("N", "Y"), LOAN, "LoanAmount", marks=pytest.mark.slow),
+    ],
 )
 def test_form_is_filled_sent_and_answered(
     name: str, classes: tuple[str, str], row: dict[str, Any], moves: str, tmp_path: Path

@@ -24,7 +24,9 @@ def ingested(source: Source, folder: Path) -> Manifest:
     return ingest_source(source, IngestConfig.model_validate(CONFIG), None, folder)
 
 
-@pytest.mark.parametrize("suffix", [*WRITERS, ".csv.gz", ".tfrecord.gz"])
+@pytest.mark.parametrize(
+    "suffix", [*WRITERS, *(pytest.param(one, marks=pytest.mark.slow) for one in (".csv.gz", ".tfrecord.gz"))]
+)
 @pytest.mark.parametrize("place", ["here", "in a bucket"])
 def test_snapshot_becomes_the_same_examples(
     suffix: str, place: str, tmp_path: Path, storage_server: StorageServer
