@@ -3,14 +3,10 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from kfp.dsl.executor_main import executor_main
 
-from slipway.runs.failures import describe_failure, folder_of_step, forget_failure, write_failure
-
-# Kubernetes takes what is in it into the pod's state, and Argo into its node (`inferFailedReason`, operator.go).
-TERMINATION_LOG = Path("/dev/termination-log")
+from slipway.runs.failures import folder_of_step, forget_failure, tell_pod, write_failure
 
 
 def main() -> None:
@@ -24,8 +20,7 @@ def main() -> None:
         executor_main()
     except Exception as error:
         with _attempted():
-            if TERMINATION_LOG.exists():
-                TERMINATION_LOG.write_text(describe_failure(error), encoding="utf-8")
+            tell_pod(error)
         with _attempted():
             write_failure(folder, step.function_to_execute, error)
         raise

@@ -60,6 +60,18 @@ class Destination:
     cached: bool = True
 
 
+def _check_workers(destination: Destination, arguments: Mapping[str, Any]) -> None:
+    """Raises a ConfigError if several workers cannot train there."""
+    workers = arguments.get("distribution", {}).get("workers", 1)
+    root = destination.pipeline_root
+    if workers > 1 and destination.target == "kubeflow" and not root.startswith("gs://"):
+        raise ConfigError(
+            f"distribution.workers = {workers}: workers on Kubeflow read the transformed examples from the store of the "
+            f"artifacts, and {root or 'the store of the installation'} is none that they can read: set "
+            "kubeflow.pipeline_root, or remote_home, to gs://BUCKET/PATH"
+        )
+
+
 def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
     """Writes a pipeline's spec as YAML, or JSON by the file's name.
 
@@ -78,6 +90,7 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     require_image(image)
     if output.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
+    _check_workers(destination, arguments)
     from kfp import dsl
 
     from components import step_names

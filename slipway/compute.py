@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from slipway.targets import Target
+
 
 class Compute(BaseModel):
     """Resources of one task; Kubernetes' requests and limits are equal.
@@ -30,9 +32,18 @@ class DistributionConfig(BaseModel):
     """Distributed training.
 
     Attributes:
-        strategy: Strategy of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+        strategy: Strategy of `tf.distribute` on one machine: one device, or all of its GPUs.
+        workers: Machines that train one model together, each on its part of the rows and with all of its GPUs; they
+            share each batch of `training.batch_size` rows. [workers.md](workers.md) has what each platform needs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
+    strategy: Literal["one_device", "mirrored"] = "one_device"
+    workers: int = Field(1, ge=1, le=64)
+
+
+class Distribution(DistributionConfig):
+    """Distributed training as a step is given it, with the platform that it runs on."""
+
+    target: Target = "local"

@@ -24,19 +24,7 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
     """The configured strategy of `tf.distribute`."""
     if config.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
-    if config.strategy == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the model: the only one, or the first of several."""
-    resolver = strategy.cluster_resolver
-    return (
-        resolver is None
-        or resolver.task_type in (None, "chief")
-        or (resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
-    )
 
 
 def build(model_uri: str, spec: Spec, config: TrainConfig) -> keras.Model:

@@ -133,12 +133,12 @@ def _make_judge(
     from components.train_model.building import make_strategy
     from components.train_model.dataset import read_training_rows
     from components.tune_model.judging import TrainingJudge, choose_folds
-    from slipway.compute import DistributionConfig
+    from slipway.compute import Distribution
 
     spec = TFTransformOutput(transform_path).transformed_feature_spec()
     rows = read_training_rows(transformed_path, spec, config)
     folds = choose_folds(len(rows.rows), rows.units, config.training.held_back, wanted.tuning.folds)
-    strategy = make_strategy(DistributionConfig.model_validate(distribution))
+    strategy = make_strategy(Distribution.model_validate(distribution))
     return TrainingJudge(rows, config, spec, model_uri, strategy, wanted.tuning.metric, folds)
 
 

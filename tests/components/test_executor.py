@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components import executor
+from slipway.runs import failures
 from slipway.runs.failures import read_failures
 
 STEP = """
@@ -25,7 +26,7 @@ def test_failing_step_tells_kubernetes_why_and_leaves_its_reason_beside_its_outp
     (tmp_path / "step.py").write_text(STEP)
     executor_input = json.dumps({"inputs": {}, "outputs": {"outputFile": str(tmp_path / "outputs" / "output.json")}})
     given = ["--component_module_path", str(tmp_path / "step.py"), "--function_to_execute", "fail"]
-    monkeypatch.setattr(executor, "TERMINATION_LOG", log)
+    monkeypatch.setattr(failures, "TERMINATION_LOG", log)
     monkeypatch.setattr(sys, "argv", ["executor", *given, "--executor_input", executor_input])
     with pytest.raises(ValueError, match="row 7"):
         executor.main()
