@@ -1,6 +1,8 @@
 """Runs a step by kfp's executor, before whose name it stands in a step's command; leaves behind why the step failed."""
 
 import argparse
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,8 +26,15 @@ def main() -> None:
         with _attempted():
             write_failure(folder, step.function_to_execute, error)
         raise
-    with _attempted():
-        forget_failure(folder)
+    if _is_chief():
+        with _attempted():
+            forget_failure(folder)
+
+
+def _is_chief() -> bool:
+    """Whether this is the replica of a custom job of Vertex whose outputs count, or no such job; as kfp has it."""
+    task = json.loads(os.environ.get("CLUSTER_SPEC") or "{}").get("task", {})
+    return task.get("type", "workerpool0") in ("workerpool0", "chief", "master")
 
 
 @contextmanager

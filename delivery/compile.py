@@ -66,9 +66,9 @@ def _check_workers(destination: Destination, arguments: Mapping[str, Any]) -> No
     root = destination.pipeline_root
     if workers > 1 and destination.target == "kubeflow" and not root.startswith("gs://"):
         raise ConfigError(
-            f"distribution.workers = {workers}: workers on Kubeflow read the transformed examples from the store of the "
-            f"artifacts, and {root or 'the store of the installation'} is none that they can read: set "
-            "kubeflow.pipeline_root, or remote_home, to gs://BUCKET/PATH"
+            f"distribution.workers = {workers}: workers on Kubeflow read the transformed examples where artifacts are, "
+            f"and cannot read {root or 'the store of the installation'}: set kubeflow.pipeline_root, or remote_home, to "
+            "gs://BUCKET/PATH"
         )
 
 

@@ -40,8 +40,8 @@ def machine_type(compute: Compute) -> str:
     ]
     if not fitting:
         raise ConfigError(
-            f"compute.train_model: no machine of Vertex's families {' and '.join(_FAMILIES)} has {compute.cpu} CPUs and "
-            f"{compute.memory}: ask for less, and for more distribution.workers"
+            f"compute.train_model: no machine of Vertex's families {' and '.join(_FAMILIES)} has {compute.cpu} CPUs "
+            f"and {compute.memory}: ask for less, and for more distribution.workers"
         )
     return min(fitting)[1]
 

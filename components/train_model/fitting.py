@@ -120,9 +120,11 @@ class Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
             return
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises a TrainingError if the loss is no longer a number."""
         record = _record(epoch + 1, logs or {}, time.perf_counter() - self._started)
         self.state.history.epochs.append(record)
         better = record.val_loss < self.state.best_loss

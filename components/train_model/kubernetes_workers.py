@@ -7,26 +7,27 @@ pod, so that Kubernetes removes them with it. A worker that loses the chief ends
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from components.train_model.together import WorkerLostError
 from components.train_model.worker import LOST
 from serving.manifests import Object
-from serving.rollout.cluster import Cluster
+from serving.rollout.cluster import Cluster, StaleError
 from slipway.errors import ClusterError, TrainingError
 
 PORT = 2222
 # How long pods may wait for a node and for their image.
 START_SECONDS = 1800.0
-POLL_SECONDS = 3.0
 # How long an ended Job stays that neither the step nor its pod's end removed.
 TTL_SECONDS = 600
 NAME, INDEX = "slipway.dev/training-workers", "batch.kubernetes.io/job-completion-index"
+log = logging.getLogger(__name__)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _ADVICE = "manifests/pipeline-account/workers has the rights that a training on several workers needs"
 # What of the step's pod its workers have, too.
@@ -43,10 +44,11 @@ class KubernetesWorkers:
     """
 
     index = 0
+    poll_seconds = 5.0
 
     def __init__(
         self,
-        inputs: str,
+        inputs_uri: str,
         workers: int,
         attempt: int,
         *,
@@ -55,8 +57,8 @@ class KubernetesWorkers:
         pause: Callable[[float], None] = time.sleep,
         start_seconds: float = START_SECONDS,
     ) -> None:
-        self._inputs, self._others, self._attempt = inputs, workers - 1, attempt
-        self._pod = pod or os.environ["KFP_POD_NAME"]
+        self._inputs_uri, self._others, self._attempt = inputs_uri, workers - 1, attempt
+        self._pod = pod or os.environ["KFP_POD_NAME"]  # which may be longer than its host name
         self._namespace = namespace or (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
         self._pause, self._start_seconds = pause, start_seconds
         self.hosts: list[str] = []
@@ -66,15 +68,17 @@ class KubernetesWorkers:
             self._cluster = opened.enter_context(Cluster(self._namespace, rights=_ADVICE, pause=self._pause))
             own = self._cluster.get("Pod", self._pod)
             if own is None:
-                raise TrainingError(f"there is no pod {self._pod} in {self._namespace}: the step does not know where it runs")
+                raise TrainingError(
+                    f"there is no pod {self._pod} in {self._namespace}: the step does not know where it runs"
+                )
             self._name = f"slipway-{own['metadata']['uid'][:13]}-{self._attempt}"
             address = own["status"]["podIP"]
             self.hosts = [f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"]
             self.hosts += [f"{self._name}-{index}.{self._name}:{PORT}" for index in range(self._others)]
             opened.callback(self._remove)
-            self._remove()  # of this attempt of the step, started again
-            self._cluster.create(self._service(own))
-            self._cluster.create(self._job(own))
+            for made in (self._service(own), self._job(own)):
+                with suppress(StaleError):  # made by a request whose answer was lost
+                    self._cluster.create(made)
             self._await_start()
             self._opened = opened.pop_all()
         return self
@@ -83,7 +87,16 @@ class KubernetesWorkers:
         self._opened.close()
 
     def check(self) -> None:
-        """Raises a WorkerLostError if a pod was lost, and a TrainingError if a worker failed by itself."""
+        """Raises a WorkerLostError if a pod was lost, and a TrainingError if a worker failed by itself.
+
+        An API server that does not respond ends no training: the chief itself notices who is lost.
+        """
+        try:
+            self._look()
+        except ClusterError as error:
+            log.warning("the workers are not watched: %s", error)
+
+    def _look(self) -> None:
         job = self._cluster.get("Job", self._name)
         if job is None:
             raise WorkerLostError(f"the Job {self._name} is gone: somebody deleted it")
@@ -118,28 +131,30 @@ class KubernetesWorkers:
     def _await_start(self) -> None:
         waited = 0.0
         while True:
-            self.check()
+            self._look()
             pods = self._pods()
             if sum(pod.get("status", {}).get("phase") in ("Running", "Succeeded") for pod in pods) == self._others:
                 return
             if waited >= self._start_seconds:
-                why = next(filter(None, map(_why_waiting, pods)), "")
                 created = f"{len(pods)} of {self._others} pods were created" if len(pods) < self._others else ""
-                look = f"{self._cluster.kubectl} describe job {self._name}"
+                why = next(filter(None, map(_why_waiting, pods)), "") or created or "no reason is given"
                 raise TrainingError(
-                    f"the workers did not start within {self._start_seconds:.0f} s: {why or created or 'no reason is given'}. "
-                    "Make room in the cluster or its quota, or lower distribution.workers or compute.train_model; "
-                    f"while the step waits, {look} says more"
+                    f"the workers did not start within {self._start_seconds:.0f} s: {why}. Make room in the cluster or its "
+                    "quota, or lower distribution.workers or compute.train_model; while the step waits, "
+                    f"{self._cluster.kubectl} describe job {self._name} says more"
                 )
-            self._pause(POLL_SECONDS)
-            waited += POLL_SECONDS
+            self._pause(self.poll_seconds)
+            waited += self.poll_seconds
 
     def _pods(self) -> list[Object]:
         return sorted(self._cluster.list("Pod", {NAME: self._name}), key=_index)
 
     def _remove(self) -> None:
-        self._cluster.delete("Job", self._name)
-        self._cluster.delete("Service", self._name)
+        for kind in ("Job", "Service"):
+            try:
+                self._cluster.delete(kind, self._name)
+            except ClusterError as error:
+                log.warning("the %s %s stays until this pod is gone: %s", kind, self._name, error)
 
     def _metadata(self, own: Object) -> Object:
         owner = {"apiVersion": "v1", "kind": "Pod", "name": self._pod, "uid": own["metadata"]["uid"]}
@@ -169,7 +184,7 @@ class KubernetesWorkers:
         main = next((one for one in spec["containers"] if one["name"] == "main"), spec["containers"][0])
         container = {
             "name": "worker",
-            "command": ["python", "-m", "components.train_model.worker", self._inputs, json.dumps(self.hosts)],
+            "command": ["python3", "-m", "components.train_model.worker", self._inputs_uri, json.dumps(self.hosts)],
             "ports": [{"containerPort": PORT}],
             **{name: main[name] for name in _OF_THE_CONTAINER if name in main},
         }

@@ -29,6 +29,7 @@ class Shard(TrainingData):
 
     @property
     def counts(self) -> tuple[int, int]:
+        """Those of all workers."""
         return self.train_rows, self.validation_rows
 
 

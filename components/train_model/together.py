@@ -7,6 +7,8 @@ Keras 3's `fit` cannot do it: it hands `MultiWorkerMirroredStrategy` batches tha
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -27,6 +29,7 @@ from slipway.module_api import Training
 from slipway.stores import storage
 
 VALIDATION_ROWS = 8192
+CHIEF_SECONDS = 900
 log = logging.getLogger(__name__)
 # What a collective operation raises where another worker, or the way to it, is gone.
 _LOST = (
@@ -60,7 +63,10 @@ class WorkerInputs(BaseModel):
     @property
     def spec(self) -> Spec:
         """The spec of the field `features`."""
-        return {name: tf.io.FixedLenFeature(shape, tf.dtypes.as_dtype(kind)) for name, (shape, kind) in self.features.items()}
+        return {
+            name: tf.io.FixedLenFeature(shape, tf.dtypes.as_dtype(kind))
+            for name, (shape, kind) in self.features.items()
+        }
 
 
 def train_worker(inputs: WorkerInputs, index: int, hosts: Sequence[str]) -> None:
@@ -75,6 +81,8 @@ def train_worker(inputs: WorkerInputs, index: int, hosts: Sequence[str]) -> None
     config, spec = inputs.config, inputs.spec
     with _on_disk(inputs.transformed_uri) as folder:
         data = read_shard(folder, spec, config, index, len(hosts))
+    if index:
+        _await_chief(hosts[0])
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(hosts)}), task_type="worker", task_id=index, rpc_layer="grpc"
     )
@@ -86,6 +94,23 @@ def train_worker(inputs: WorkerInputs, index: int, hosts: Sequence[str]) -> None
         fit_together(strategy, model, data, config.training, Checkpoints(inputs.checkpoints_uri, writable=index == 0))
     except _LOST as error:
         raise WorkerLostError(f"worker {index} lost another one: {str(error).splitlines()[0]}") from error
+
+
+def _await_chief(host: str) -> None:
+    """Waits until the chief listens: TensorFlow waits without end, and a chief that is gone never will."""
+    name, _, port = host.rpartition(":")
+    until = time.monotonic() + CHIEF_SECONDS
+    while True:
+        try:
+            socket.create_connection((name.strip("[]"), int(port)), timeout=5).close()
+        except OSError as error:
+            if time.monotonic() >= until:
+                raise WorkerLostError(
+                    f"the chief at {host} does not answer after {CHIEF_SECONDS} s: {error}"
+                ) from error
+            time.sleep(0.2)
+        else:
+            return
 
 
 @contextmanager
@@ -137,16 +162,22 @@ class _Steps:
         self._own = devices // resolver.cluster_spec().num_tasks("worker")
         size = min(training.batch_size, data.train_rows) // devices
         if not size:
-            raise ConfigError(f"training.batch_size = {training.batch_size} is too small for {devices} devices: raise it")
+            raise ConfigError(
+                f"training.batch_size = {training.batch_size} is too small for {devices} devices: raise it"
+            )
         if len(data.validation) < self._own:
             raise DataError(f"{data.validation_rows} rows are held back, too few for {devices} devices: use fewer")
         # Another order in each worker, or the same rows of all would always meet.
         seed = training.seed + resolver.task_id
         batches, count = data.training_batches(size, seed, done, training.epochs)
         self._batches, self._count = iter(batches), count
-        self._parts = np.array_split(data.validation, self._own * -(-len(data.validation) // (VALIDATION_ROWS * self._own)))
+        self._parts = np.array_split(
+            data.validation, self._own * -(-len(data.validation) // (VALIDATION_ROWS * self._own))
+        )
         self._train = tf.function(lambda batch: strategy.run(_only(model.train_step), args=(batch,)))
-        self._test = tf.function(lambda batch: strategy.run(_only(model.test_step), args=(batch,)), reduce_retracing=True)
+        self._test = tf.function(
+            lambda batch: strategy.run(_only(model.test_step), args=(batch,)), reduce_retracing=True
+        )
         # What no gradient changes: the means of a batch normalisation, for one.
         self._untrained = [one for one in model.non_trainable_variables if one.dtype.startswith("float")]
         self._read = tf.function(lambda: strategy.run(lambda: [tf.identity(one.value) for one in self._untrained]))

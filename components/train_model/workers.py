@@ -25,9 +25,9 @@ from components.train_model.kubernetes_workers import KubernetesWorkers
 from components.train_model.together import WorkerInputs, WorkerLostError, train_worker
 from slipway.compute import Distribution
 from slipway.errors import ConfigError, SlipwayError, TrainingError
+from slipway.stores import storage
 
 RESTARTS = 5
-POLL_SECONDS = 0.5
 # How long the reason for which a worker was lost may take to be known, after the chief noticed.
 REASON_SECONDS = 20.0
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class Others(Protocol):
 
     hosts: list[str]  # of all workers, this one's first
     index: int  # of this one
+    poll_seconds: float  # between two checks
 
     def check(self) -> None:
         """Raises a WorkerLostError if one was lost, and another SlipwayError if one failed."""
-
 
 
 def train_on_workers(
@@ -63,12 +63,15 @@ def train_on_workers(
         checkpoints_uri=checkpoints.uri,
     )
 
+    inputs_uri = storage.join(checkpoints.uri, "inputs.json")  # a wide module's are too long for a command
+    if spread.target == "kubeflow":
+        storage.write_text(inputs_uri, inputs.model_copy(update={"transformed_uri": transformed.uri}).model_dump_json())
+
     def start(attempt: int) -> AbstractContextManager[Others]:
         if spread.target == "vertex":
             return VertexWorkers(spread.workers)
         if spread.target == "kubeflow":
-            shared = inputs.model_copy(update={"transformed_uri": transformed.uri})
-            return KubernetesWorkers(shared.model_dump_json(), spread.workers, attempt)
+            return KubernetesWorkers(inputs_uri, spread.workers, attempt)
         return LocalWorkers(inputs, spread.workers)
 
     if checkpoints.hold_finished():
@@ -98,7 +101,7 @@ def _run_own(inputs: WorkerInputs, others: Others) -> None:
     own = WorkerProcess(inputs, others.index, others.hosts)
     try:
         while own.is_alive():
-            own.join(POLL_SECONDS)
+            own.join(others.poll_seconds)
             others.check()
         try:
             own.check()
@@ -106,7 +109,7 @@ def _run_own(inputs: WorkerInputs, others: Others) -> None:
             until = time.monotonic() + REASON_SECONDS
             while time.monotonic() < until:  # the lost one's reason says more
                 others.check()
-                time.sleep(POLL_SECONDS)
+                time.sleep(others.poll_seconds)
             raise
     finally:
         own.end()
@@ -139,7 +142,7 @@ class WorkerProcess:
         self._process = context.Process(target=_work, args=arguments, name=f"worker {index}", daemon=True)
         self._process.start()
         failure.close()
-        self.is_alive, self.join = self._process.is_alive, self._process.join
+        self.is_alive, self.join, self.kill = self._process.is_alive, self._process.join, self._process.kill
 
     def check(self) -> None:
         """Raises what the worker failed with, or a WorkerLostError if it was killed."""
@@ -155,7 +158,7 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Ends it, if it has not ended."""
-        self._process.kill()
+        self.kill()
         self.join()
 
 
@@ -183,7 +186,7 @@ def _end_with_parent() -> None:
 class LocalWorkers:
     """Processes on this machine, for a trial of what a cluster will run; they share its cores."""
 
-    index = 0
+    index, poll_seconds = 0, 0.5
 
     def __init__(self, inputs: WorkerInputs, workers: int) -> None:
         self._inputs = inputs
@@ -220,6 +223,8 @@ class VertexWorkers:
     https://cloud.google.com/vertex-ai/docs/training/distributed-training
     """
 
+    poll_seconds = 5.0
+
     def __init__(self, workers: int, environment: Mapping[str, str] = os.environ) -> None:
         given = environment.get("TF_CONFIG", "")
         try:
@@ -230,11 +235,13 @@ class VertexWorkers:
             self.index = sum(len(cluster[kind]) for kind in before) + int(task["index"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"TF_CONFIG = {given!r} does not name this replica among others: distribution.workers = {workers} runs as "
-                "a custom job of Vertex AI, into which `slipway compile --target vertex` makes the step"
+                f"TF_CONFIG = {given!r} does not name this replica among others: distribution.workers = {workers} "
+                "needs a custom job of Vertex AI, into which `slipway compile --target vertex` makes the step"
             ) from error
         if len(self.hosts) != workers:
-            raise ConfigError(f"TF_CONFIG names {len(self.hosts)} replicas, not distribution.workers = {workers}: compile anew")
+            raise ConfigError(
+                f"TF_CONFIG names {len(self.hosts)} replicas, not distribution.workers = {workers}: compile anew"
+            )
 
     def __enter__(self) -> Self:
         return self
