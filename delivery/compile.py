@@ -67,8 +67,8 @@ def _check_workers(destination: Destination, arguments: Mapping[str, Any]) -> No
     if workers > 1 and destination.target == "kubeflow" and not root.startswith("gs://"):
         raise ConfigError(
             f"distribution.workers = {workers}: workers on Kubeflow read the transformed examples where artifacts are, "
-            f"and cannot read {root or 'the store of the installation'}: set kubeflow.pipeline_root, or remote_home, to "
-            "gs://BUCKET/PATH"
+            f"and cannot read {root or 'the store of the installation'}: set kubeflow.pipeline_root, or remote_home, "
+            "to gs://BUCKET/PATH"
         )
 
 

@@ -139,8 +139,8 @@ class KubernetesWorkers:
                 created = f"{len(pods)} of {self._others} pods were created" if len(pods) < self._others else ""
                 why = next(filter(None, map(_why_waiting, pods)), "") or created or "no reason is given"
                 raise TrainingError(
-                    f"the workers did not start within {self._start_seconds:.0f} s: {why}. Make room in the cluster or its "
-                    "quota, or lower distribution.workers or compute.train_model; while the step waits, "
+                    f"the workers did not start within {self._start_seconds:.0f} s: {why}. Make room in the cluster or "
+                    "its quota, or lower distribution.workers or compute.train_model; while the step waits, "
                     f"{self._cluster.kubectl} describe job {self._name} says more"
                 )
             self._pause(self.poll_seconds)
