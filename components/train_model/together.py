@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel
 
-from components.train_model.building import build
+from components.train_model.building import build, check_predictions
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import Spec
 from components.train_model.fitting import Checkpoints, Monitor
@@ -38,6 +38,7 @@ _LOST = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
+    tf.errors.UnknownError,
     tf.errors.FailedPreconditionError,
 )
 
@@ -91,9 +92,11 @@ def train_worker(inputs: WorkerInputs, index: int, hosts: Sequence[str]) -> None
         keras.utils.set_random_seed(config.training.seed)
         with strategy.scope():
             model = build(inputs.model_uri, spec, config)
+        check_predictions(model, data, config)
         fit_together(strategy, model, data, config.training, Checkpoints(inputs.checkpoints_uri, writable=index == 0))
     except _LOST as error:
-        raise WorkerLostError(f"worker {index} lost another one: {str(error).splitlines()[0]}") from error
+        log.warning("worker %d: %s", index, error)
+        raise WorkerLostError(f"worker {index} lost another one: {type(error).__name__}") from error
 
 
 def _await_chief(host: str) -> None:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Others(Protocol):
     """The workers besides this one, while they run."""
 
-    hosts: list[str]  # of all workers, this one's first
+    hosts: list[str]  # of all workers, the chief's first
     index: int  # of this one
     poll_seconds: float  # between two checks
 
@@ -101,8 +101,8 @@ def _run_own(inputs: WorkerInputs, others: Others) -> None:
     own = WorkerProcess(inputs, others.index, others.hosts)
     try:
         while own.is_alive():
-            own.join(others.poll_seconds)
             others.check()
+            own.join(others.poll_seconds)
         try:
             own.check()
         except WorkerLostError:
@@ -142,6 +142,7 @@ class WorkerProcess:
         self._process = context.Process(target=_work, args=arguments, name=f"worker {index}", daemon=True)
         self._process.start()
         failure.close()
+        self.pid = self._process.pid
         self.is_alive, self.join, self.kill = self._process.is_alive, self._process.join, self._process.kill
 
     def check(self) -> None:
@@ -152,8 +153,9 @@ class WorkerProcess:
             error: SlipwayError = self._failure.recv()
         except EOFError:
             code = self._process.exitcode or 0
-            ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise WorkerLostError(f"{self._process.name} ended with {ended}") from None
+            if code < 0:
+                raise WorkerLostError(f"{self._process.name} was ended by {signal.Signals(-code).name}") from None
+            raise TrainingError(f"{self._process.name} failed with exit code {code}: the log above says why") from None
         raise error
 
     def end(self) -> None:
@@ -190,7 +192,7 @@ class LocalWorkers:
 
     def __init__(self, inputs: WorkerInputs, workers: int) -> None:
         self._inputs = inputs
-        self.hosts = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+        self.hosts = [f"127.0.0.1:{port}" for port in free_ports(workers)]
         self.processes: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
@@ -208,7 +210,8 @@ class LocalWorkers:
             process.check()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine on which nothing listens now."""
     with ExitStack() as opened:
         sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from components.train_model import workers
@@ -28,6 +29,8 @@ from components.train_model.workers import LocalWorkers, VertexWorkers, run_work
 from serving.predictor import Predictor
 from slipway.errors import ConfigError, DataError, ModuleError, TrainingError
 from slipway.runs.training_log import History
+from slipway.stores import storage
+from tests.fakes.storage_server import StorageServer
 from tests.shapes import MODULE, Artifacts, make_transformed, publish, train_parameters
 from tests.steps import train
 
@@ -338,7 +341,7 @@ def test_killed_worker_makes_all_begin_again_from_the_checkpoint(artifacts: Arti
 @pytest.mark.timeout(600)
 def test_weights_of_all_workers_are_equal(artifacts: Artifacts, tmp_path: Path) -> None:
     inputs = inputs_of(artifacts, tmp_path, UNTRAINED, epochs=3)
-    hosts = ",".join(f"127.0.0.1:{port}" for port in workers._free_ports(2))
+    hosts = ",".join(f"127.0.0.1:{port}" for port in workers.free_ports(2))
     started = [
         subprocess.Popen([sys.executable, "-c", ALIKE, str(index), hosts, inputs.model_dump_json(), str(tmp_path)])
         for index in range(2)
@@ -349,6 +352,74 @@ def test_weights_of_all_workers_are_equal(artifacts: Artifacts, tmp_path: Path) 
         assert one.keys() == two.keys()
         for name in one.keys() - {"__state__"}:
             np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+class PodWorkers:
+    """One other worker by the command of its pod, with the data in a bucket."""
+
+    index, poll_seconds = 0, 0.5
+
+    def __init__(self, inputs_uri: str) -> None:
+        self.hosts = [f"127.0.0.1:{port}" for port in workers.free_ports(2)]
+        command = [sys.executable, "-m", "components.train_model.worker", inputs_uri, json.dumps(self.hosts)]
+        self._pod = subprocess.Popen(command, env={**os.environ, "JOB_COMPLETION_INDEX": "0"})
+
+    def __enter__(self) -> PodWorkers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.code = self._pod.wait(60)
+        finally:
+            self._pod.kill()
+
+    def check(self) -> None: ...
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_worker_by_the_command_of_its_pod_reads_its_data_from_a_bucket(
+    artifacts: Artifacts, tmp_path: Path, storage_server: StorageServer
+) -> None:
+    shared, inputs_uri = storage_server.uri("transformed"), storage_server.uri("inputs.json")
+    for file in storage.list_files(artifacts.transformed):
+        storage.copy(file.uri, storage.join(shared, file.name))
+    inputs = inputs_of(artifacts, tmp_path, epochs=2)
+    storage.write_text(inputs_uri, inputs.model_copy(update={"transformed_uri": shared}).model_dump_json())
+    pods = PodWorkers(inputs_uri)
+    assert run_workers(inputs, lambda _: pods, 0)
+    assert pods.code == 0
+    assert Checkpoints(inputs.checkpoints_uri).hold_finished()
+
+
+ORPHAN = """
+import sys, time
+from components.train_model.together import WorkerInputs
+from components.train_model.workers import WorkerProcess
+if __name__ == "__main__":
+    its = WorkerProcess(WorkerInputs.model_validate_json(sys.argv[1]), 1, ["127.0.0.1:9", "127.0.0.1:10"])
+    print(its.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_workers_end_with_the_step(artifacts: Artifacts, tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(ORPHAN)
+    inputs = inputs_of(artifacts, tmp_path).model_dump_json()
+    step = subprocess.Popen(
+        [sys.executable, str(script), inputs],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert step.stdout
+    worker = psutil.Process(int(step.stdout.readline()))
+    step.kill()
+    step.communicate()
+    worker.wait(120)  # raises TimeoutExpired
+    assert not worker.is_running()
 
 
 @pytest.mark.slow
