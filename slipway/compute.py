@@ -124,15 +124,38 @@ class DistributionConfig(BaseModel):
     """How models are trained on the devices of a step.
 
     Attributes:
-        strategy: Strategy of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+        strategy: Strategy of `tf.distribute` on one machine: one device, or all of its GPUs.
+        workers: Machines that train one model together, each on its part of the rows and with all of its GPUs; they
+            share each batch of `training.batch_size` rows. [workers.md](workers.md) has what each platform needs.
         mixed_precision: Type in which a GPU computes, while weights stay float32: `bfloat16` from Ampere on (L4, A100,
             H100), `float16` on older ones. The pushed model is float32. Left off where there is no GPU.
-        xla: Whether XLA compiles the training for the GPU. Left off where there is none: it makes a CPU's epochs 13
-            times as long.
+        xla: Whether XLA compiles the training of one worker for the GPU. Left off where there is none: it makes a CPU's
+            epochs 13 times as long.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
+    strategy: Literal["one_device", "mirrored"] = "one_device"
+    workers: int = Field(1, ge=1, le=64)
     mixed_precision: Literal["none", "float16", "bfloat16"] = "none"
     xla: bool = False
+
+    @model_validator(mode="after")
+    def _is_compiled_by_one(self) -> Self:
+        if self.xla and self.workers > 1:
+            raise ValueError(
+                f"xla: true compiles no training of {self.workers} workers, which exchange gradients within a step; "
+                "set xla: false, or workers: 1"
+            )
+        return self
+
+
+class Distribution(DistributionConfig):
+    """Distributed training as a step is given it, with the platform that it runs on."""
+
+    target: Target = "local"
+
+    @property
+    def on_one_machine(self) -> bool:
+        """Whether several workers share this machine."""
+        return self.workers > 1 and self.target == "local"

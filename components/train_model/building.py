@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from slipway.compute import DistributionConfig
+from slipway.compute import Distribution
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_kit.loader import load_function
 
@@ -30,7 +30,7 @@ class Acceleration(NamedTuple):
 NONE = Acceleration()
 
 
-def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceleration:
+def choose_acceleration(config: Distribution, accelerator: str) -> Acceleration:
     """What the settings want, if there is a GPU; else nothing.
 
     `accelerator` is what the step asked its platform for, as `1 NVIDIA_L4`.
@@ -38,7 +38,9 @@ def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceler
     Raises:
         TrainingError: the platform gave less than that.
     """
-    gpus, asked = len(tf.config.list_physical_devices("GPU")), int(accelerator.partition(" ")[0] or 0)
+    if config.on_one_machine:
+        tf.config.set_visible_devices([], "GPU")  # NVIDIA's NCCL takes no two processes on one GPU
+    gpus, asked = len(tf.config.get_visible_devices("GPU")), int(accelerator.partition(" ")[0] or 0)
     if gpus < asked:
         raise TrainingError(
             f"the step asked for {accelerator}, and TensorFlow sees {gpus}: is gpu_image built with "
@@ -53,23 +55,11 @@ def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceler
     return wanted
 
 
-def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
-    """The configured strategy of `tf.distribute`."""
+def make_strategy(config: Distribution) -> tf.distribute.Strategy:
+    """The configured strategy of `tf.distribute` on one machine."""
     if config.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
-    if config.strategy == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the model: the only one, or the first of several."""
-    resolver = strategy.cluster_resolver
-    return (
-        resolver is None
-        or resolver.task_type in (None, "chief")
-        or (resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
-    )
 
 
 def build(model_uri: str, spec: Spec, config: TrainConfig, acceleration: Acceleration = NONE) -> keras.Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,15 @@ def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dic
     """Transformed features as arrays `[rows, *shape]`; column by column, so that memory holds one copy."""
     features = {}
     for name in sorted(spec):
-        column = _read_column(files, name).slice(0, rows)
-        while pa.types.is_fixed_size_list(column.type):
-            column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
-        features[name] = np.asarray(column.to_numpy()).reshape(-1, *spec[name].shape)
+        features[name] = to_array(_read_column(files, name).slice(0, rows)).reshape(-1, *spec[name].shape)
     return features
+
+
+def to_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """The values of a column in one dimension."""
+    while pa.types.is_fixed_size_list(column.type):
+        column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+    return np.asarray(column.to_numpy())
 
 
 def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
@@ -54,6 +59,11 @@ class TrainingData:
     validation: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many rows the model is trained on, and how many are held back."""
+        return len(self.train), len(self.validation)
+
     def training_batches(self, wanted: int, seed: int, first_epoch: int, epochs: int) -> tuple[tf.data.Dataset, int]:
         """All epochs, one after the other, and the batches in each; an epoch's order depends on seed and number only.
 
@@ -69,13 +79,14 @@ class TrainingData:
             return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * size], [steps, size]))
 
         epochs_left = tf.data.Dataset.range(first_epoch, epochs)
-        return epochs_left.flat_map(batches).map(self._gather()).prefetch(2), steps
+        return epochs_left.flat_map(batches).map(self.gather()).prefetch(2), steps
 
     def validation_batches(self, batch_size: int = 8192) -> tf.data.Dataset:
         """The validation rows."""
-        return tf.data.Dataset.from_tensor_slices(self.validation).batch(batch_size).map(self._gather()).cache()
+        return tf.data.Dataset.from_tensor_slices(self.validation).batch(batch_size).map(self.gather()).cache()
 
-    def _gather(self) -> Any:
+    def gather(self) -> Any:
+        """A function from row numbers to a batch: features, labels and, if there are any, weights."""
         features = {name: tf.constant(values) for name, values in self.features.items()}
         others = [tf.constant(values) for values in (self.labels, self.weights) if values is not None]
         return lambda rows: (
@@ -137,12 +148,7 @@ def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> 
     files = files_of_split(transformed_path, "train")
     features = read_features(files, spec)
     labels = encode_labels(_read_column(files, task.label.column), task.task, task.class_names)
-    for name, values in features.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ModuleError(
-                f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
-                "of the training split: fill missing values, and bound what is divided or exponentiated"
-            )
+    check_finite(features)
     weight = task.label.weight
     weights = None if weight is None else read_weights(_read_column(files, weight), weight)
     rows = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
@@ -153,6 +159,16 @@ def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> 
         )
     groups = encode_groups(_read_column(files, task.group)) if task.group else None
     return TrainingRows(features, labels, weights, groups, rows)
+
+
+def check_finite(features: Mapping[str, NDArray[Any]]) -> None:
+    """Raises a ModuleError for a feature that is NaN or infinite."""
+    for name, values in features.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModuleError(
+                f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
+                "of the training split: fill missing values, and bound what is divided or exponentiated"
+            )
 
 
 def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:

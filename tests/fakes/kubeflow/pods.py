@@ -20,6 +20,8 @@ _FIELDS = {
     "podMetadata": {"labels", "annotations"},
     "secretAsEnv": {*_NAMED, "keyToEnv"},
     "secretAsVolume": {*_NAMED, "mountPath"},
+    "nodeSelector": {"labels", "nodeSelectorJson"},
+    "tolerations": {"key", "operator", "value", "effect", "tolerationSeconds", "tolerationJson"},
 }
 
 
