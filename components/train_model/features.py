@@ -44,14 +44,14 @@ class HeldFeatures:
     """Features in memory, int64 as int32 where it fits; without `starts` they count as one row group."""
 
     def __init__(self, arrays: Arrays, starts: NDArray[np.int64] | None = None) -> None:
-        self._arrays = arrays
+        self.arrays = arrays
         rows = len(next(iter(arrays.values())))
         self.starts = np.array([0, rows]) if starts is None else starts
         self.row_bytes = _row_bytes(self.take(np.empty(0, np.int64)))
 
     def take(self, rows: NDArray[np.int64]) -> Arrays:
         """See `Features`."""
-        found = {name: values[rows] for name, values in self._arrays.items()}
+        found = {name: values[rows] for name, values in self.arrays.items()}
         return {name: one.astype(np.int64) if one.dtype == np.int32 else one for name, one in found.items()}
 
 

@@ -306,7 +306,8 @@ def integrate(ties: Iterable[tuple[NDArray[np.int64], Floats, Floats]], size: in
 
         def up_to(values: Floats, before: Floats, codes: Any = codes, first: Any = first, runs: Any = runs) -> Floats:
             summed = np.cumsum(values)
-            return summed - np.repeat(summed[first] - values[first] - before[codes[first]], runs)
+            at_start: Floats = summed[first] - values[first] - before[codes[first]]
+            return np.asarray(summed - np.repeat(at_start, runs))
 
         above, seen = up_to(positives, all_positives), up_to(total, count)
         pairs += np.bincount(codes, (total - positives) * (above - positives / 2), size)
