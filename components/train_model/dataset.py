@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from components.train_model.config import TrainConfig
 
-WINDOW_BYTES = 128 << 20  # of features that are shuffled together: what streaming holds, two or three times
+WINDOW_BYTES = 64 << 20  # of features that are shuffled together; memory holds them about five times
 
 Rows = Iterable["NDArray[np.int64]"]  # the places of rows, a window at a time
 
@@ -93,7 +93,9 @@ class TrainingData:
         def read() -> Iterator[Any]:
             left = self._take(np.empty(0, np.int64))
             for rows in windows():
-                found = tf.nest.map_structure(lambda *both: np.concatenate(both), left, self._take(rows))
+                found = self._take(rows)
+                if len(left[1]):
+                    found = tf.nest.map_structure(lambda *both: np.concatenate(both), left, found)
                 whole = len(found[1]) // size * size
                 if whole:
                     yield tf.nest.map_structure(lambda values, end=whole: values[:end], found)
@@ -198,10 +200,10 @@ def hold_back(labels: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_
     """Which rows are held back: of each class, and of low and high numbers, the same share; at least one, never all."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(labels))
-    rows = rows[np.argsort(labels.reshape(-1)[rows], kind="stable")]
+    by_label = np.argsort(labels.reshape(-1)[rows], kind="stable")
     count = min(max(1, round(share * len(rows))), len(rows) - 1)
     held = np.zeros(len(rows), np.bool_)
-    held[rows[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]] = True
+    held[rows[by_label[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]]] = True
     return held
 
 
