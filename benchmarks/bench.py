@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, console, monitor, tuning
+from benchmarks import batch, console, monitor, shapes, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
@@ -30,7 +30,20 @@ BIN = Path(sys.executable).parent
 SLIPWAY = str(BIN / "slipway")
 DATA_STEPS = ("ingest_examples", "compute_statistics", "validate_examples")
 SEEDS = (1, 2, 3)
-PARTS = ["commands", "runs", "sizes", "quality", "tables", "tuning", "monitor", "loop", "serving", "batch", "console"]
+PARTS = [
+    "commands",
+    "runs",
+    "sizes",
+    "quality",
+    "tables",
+    "tuning",
+    "monitor",
+    "loop",
+    "serving",
+    "batch",
+    "console",
+    "shapes",
+]
 
 
 def main() -> None:
@@ -82,6 +95,8 @@ def main() -> None:
             table(batch.MEMORY_HEADER, batch.measure_memory(work / "batch", trips, work))
         if "console" in parts:
             table(console.HEADER, console.measure_pages(work))
+        if "shapes" in parts:
+            table(shapes.HEADER, shapes.compare_shapes(work))
 
 
 def sample(work: Path) -> Path:

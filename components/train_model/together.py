@@ -17,11 +17,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from components.train_model.building import build, check_predictions
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import Spec
+from components.train_model.features import Spec
 from components.train_model.fitting import Checkpoints, Monitor
 from components.train_model.shard import Shard, read_shard
 from slipway.errors import ConfigError, DataError, ModuleError, TrainingError
@@ -142,11 +143,11 @@ def fit_together(
         return
     history.resumed_after_epoch = done or None
     try:
-        steps = _Steps(strategy, model, data, training, done)
+        steps = _Steps(strategy, model, data, training)
         model.stop_training = False
         for epoch in range(done, training.epochs):
             monitor.on_epoch_begin(epoch)
-            logs = steps.train() | {f"val_{name}": value for name, value in steps.validate().items()}
+            logs = steps.train(epoch) | {f"val_{name}": value for name, value in steps.validate().items()}
             monitor.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
@@ -157,10 +158,8 @@ def fit_together(
 class _Steps:
     """The steps of a worker's epochs, with the metrics of all workers."""
 
-    def __init__(
-        self, strategy: tf.distribute.Strategy, model: keras.Model, data: Shard, training: Training, done: int
-    ) -> None:
-        self._strategy, self._model, self._data = strategy, model, data
+    def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model, data: Shard, training: Training) -> None:
+        self._strategy, self._model, self._data, self._epoch = strategy, model, data, 0
         devices, resolver = strategy.num_replicas_in_sync, strategy.cluster_resolver
         self._own = devices // resolver.cluster_spec().num_tasks("worker")
         size = min(training.batch_size, data.train_rows) // devices
@@ -172,8 +171,7 @@ class _Steps:
             raise DataError(f"{data.validation_rows} rows are held back, too few for {devices} devices: use fewer")
         # Another order in each worker, or the same rows of all would always meet.
         seed = training.seed + resolver.task_id
-        batches, count = data.training_batches(size, seed, done, training.epochs)
-        self._batches, self._count = iter(batches), count
+        self._batches, self._count = data.training_batches(size, seed, lambda: self._epoch)
         self._parts = np.array_split(
             data.validation, self._own * -(-len(data.validation) // (VALIDATION_ROWS * self._own))
         )
@@ -184,17 +182,17 @@ class _Steps:
         # What no gradient changes: the means of a batch normalisation, for one.
         self._untrained = [one for one in model.non_trainable_variables if one.dtype.startswith("float")]
         self._read = tf.function(lambda: strategy.run(lambda: [tf.identity(one.value) for one in self._untrained]))
-        features, labels, *weights = data.gather()(self._parts[0][:1])
+        features, labels, *weights = self._batch(self._parts[0][:1])
         with strategy.scope():  # in which the metrics make their variables when they are first computed
             model.compute_metrics(features, labels, model(features, training=False), *weights)
 
-    def train(self) -> dict[str, float]:
+    def train(self, epoch: int) -> dict[str, float]:
         """One epoch."""
+        self._epoch = epoch
         self._model.reset_metrics()
+        batches = iter(self._batches)
         for _ in range(self._count // self._own):
-            self._train(self._on_each(self._batches))
-        for _ in range(self._count % self._own):
-            next(self._batches)
+            self._train(self._on_each(batches))
         logs = self._metrics()
         self._average()
         return logs
@@ -202,10 +200,13 @@ class _Steps:
     def validate(self) -> dict[str, float]:
         """The metrics on the rows held back."""
         self._model.reset_metrics()
-        batches = map(self._data.gather(), self._parts)
+        batches = map(self._batch, self._parts)
         for _ in range(len(self._parts) // self._own):
             self._test(self._on_each(batches))
         return self._metrics()
+
+    def _batch(self, rows: NDArray[np.int64]) -> Any:
+        return tf.nest.map_structure(tf.convert_to_tensor, self._data.take(rows))
 
     def _on_each(self, batches: Iterator[Any]) -> Any:
         """A batch for each device of this worker."""

@@ -22,6 +22,7 @@ from components.train_model import workers
 from components.train_model.building import build
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import read_training_data
+from components.train_model.features import StreamedFeatures
 from components.train_model.fitting import Checkpoints, fit
 from components.train_model.shard import read_shard
 from components.train_model.together import WorkerInputs, WorkerLostError
@@ -80,12 +81,35 @@ def test_shards_hold_each_row_once_and_the_rows_back_that_one_worker_would(artif
     shards = [read_shard(artifacts.transformed, spec, config, index, count) for index in range(count)]
     assert {len(shard.train) for shard in shards} == {ALL_ROWS // count}, "all make as many steps"
     assert {shard.counts for shard in shards} == {whole.counts}
-    for name, values in whole.features.items():
-        for rows, part in (("train", ALL_ROWS // count * count), ("validation", 60)):
-            together = np.concatenate([shard.features[name][getattr(shard, rows)] for shard in shards])
-            np.testing.assert_array_equal(together, values[getattr(whole, rows)[:part]])
+    for rows, part in (("train", ALL_ROWS // count * count), ("validation", 60)):
+        wanted = whole.features.take(getattr(whole, rows)[:part])
+        found = [shard.features.take(getattr(shard, rows)) for shard in shards]
+        for name, values in wanted.items():
+            np.testing.assert_array_equal(np.concatenate([one[name] for one in found]), values)
     labels = np.concatenate([shard.labels[shard.validation] for shard in shards])
     np.testing.assert_array_equal(labels, whole.labels[whole.validation])
+
+
+def test_shard_that_memory_cannot_hold_is_streamed_in_the_same_order(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, spec = TrainConfig.model_validate_json(train_parameters()), spec_of(artifacts)
+    held = read_shard(artifacts.transformed, spec, config, 1, 2)
+    monkeypatch.setattr("components.train_model.shard.memory_limit", lambda: 1)
+    streamed = read_shard(artifacts.transformed, spec, config, 1, 2)
+    assert isinstance(streamed.features, StreamedFeatures)
+    assert not isinstance(held.features, StreamedFeatures)
+    for one, other in zip(
+        held.training_batches(32, 3, lambda: 5)[0], streamed.training_batches(32, 3, lambda: 5)[0], strict=True
+    ):
+        for ours, theirs in zip(tf_leaves(one), tf_leaves(other), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def tf_leaves(batch: Any) -> list[Any]:
+    import tensorflow as tf
+
+    return [one.numpy() for one in tf.nest.flatten(batch)]
 
 
 def test_shards_have_the_weights_of_all_rows(artifacts: Artifacts) -> None:
