@@ -370,7 +370,7 @@ def test_weights_of_all_workers_are_equal(artifacts: Artifacts, tmp_path: Path) 
         subprocess.Popen([sys.executable, "-c", ALIKE, str(index), hosts, inputs.model_dump_json(), str(tmp_path)])
         for index in range(2)
     ]
-    assert [process.wait(200) for process in started] == [0, 0]
+    assert [process.wait(500) for process in started] == [0, 0]
     for slot in ("a.npz", "b.npz"):
         one, two = (dict(np.load(tmp_path / str(index) / slot)) for index in range(2))
         assert one.keys() == two.keys()
