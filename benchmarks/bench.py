@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, console, monitor, s3, tuning
+from benchmarks import batch, console, monitor, s3, shapes, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
@@ -42,6 +42,7 @@ PARTS = [
     "serving",
     "batch",
     "console",
+    "shapes",
     "s3",
 ]
 
@@ -95,6 +96,8 @@ def main() -> None:
             table(batch.MEMORY_HEADER, batch.measure_memory(work / "batch", trips, work))
         if "console" in parts:
             table(console.HEADER, console.measure_pages(work))
+        if "shapes" in parts:
+            table(shapes.HEADER, shapes.compare_shapes(work))
         if "s3" in (arguments.only or []):  # a MinIO is on few machines
             table(s3.HEADER, s3.compare_clients(work))
 

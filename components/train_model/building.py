@@ -14,7 +14,8 @@ from slipway.module_kit.loader import load_function
 
 if TYPE_CHECKING:
     from components.train_model.config import TrainConfig
-    from components.train_model.dataset import Spec, TrainingData
+    from components.train_model.dataset import TrainingData
+    from components.train_model.features import Spec
 
 FUNCTION = "build_model"
 SAMPLE_ROWS = 1000
@@ -99,7 +100,7 @@ def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfi
     Raises:
         ModuleError: NaN, or no probabilities where the task needs them.
     """
-    sample = {name: values[data.validation[:SAMPLE_ROWS]] for name, values in data.features.items()}
+    sample = data.features.take(data.validation[:SAMPLE_ROWS])
     predictions = np.asarray(model(sample, training=False), np.float32)
     if not np.isfinite(predictions).all():
         raise ModuleError("model.py: the model answers NaN or infinity on the training data")

@@ -25,6 +25,7 @@ from slipway.runs.training_log import EPOCH_LINE, HISTORY, Epoch, History
 from slipway.stores import storage
 
 SLOTS = ("a.npz", "b.npz")
+STEPS_AT_ONCE = 32  # of one call from Python into TensorFlow; the last of an epoch may do fewer
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
@@ -101,6 +102,7 @@ class Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         super().__init__()
         self._training, self._checkpoints, self.state = training, checkpoints, _State()
         self.best: list[NDArray[Any]] = []
+        self.epoch = 0
         self._started = time.perf_counter()
 
     def resume(self) -> None:
@@ -121,7 +123,7 @@ class Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
-        self._started = time.perf_counter()
+        self.epoch, self._started = epoch, time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Raises a TrainingError if the loss is no longer a number."""
@@ -177,13 +179,13 @@ def fit(
     done = len(monitor.state.history.epochs)
     monitor.state.history.resumed_after_epoch = done or None
     if monitor.state.history.stopped == "running":
-        batches, steps = data.training_batches(training.batch_size, training.seed, done, training.epochs)
+        batches, _ = data.training_batches(training.batch_size, training.seed, lambda: monitor.epoch)
+        model.steps_per_execution = max(model.steps_per_execution, STEPS_AT_ONCE)
         try:
             model.fit(
                 batches,
                 initial_epoch=done,
                 epochs=training.epochs,
-                steps_per_epoch=steps,
                 validation_data=data.validation_batches(),
                 callbacks=[monitor, *([watch] if watch else [])],
                 shuffle=False,

@@ -17,11 +17,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from components.train_model.building import build, check_predictions, choose_acceleration
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import Spec
+from components.train_model.features import Spec
 from components.train_model.fitting import Checkpoints, Monitor
 from components.train_model.shard import Shard, read_shard
 from slipway.compute import Distribution
@@ -84,23 +85,25 @@ def train_worker(inputs: WorkerInputs, index: int, hosts: Sequence[str]) -> None
     """
     config, spec = inputs.config, inputs.spec
     acceleration = choose_acceleration(inputs.distribution, inputs.accelerator)
-    with _on_disk(inputs.transformed_uri) as folder:
-        data = read_shard(folder, spec, config, index, len(hosts))
-    if index:
-        _await_chief(hosts[0])
-    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({"worker": list(hosts)}), task_type="worker", task_id=index, rpc_layer="grpc"
-    )
-    try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
-        keras.utils.set_random_seed(config.training.seed)
-        with strategy.scope():
-            model = build(inputs.model_uri, spec, config, acceleration)
-        check_predictions(model, data, config)
-        fit_together(strategy, model, data, config.training, Checkpoints(inputs.checkpoints_uri, writable=index == 0))
-    except _LOST as error:
-        log.warning("worker %d: %s", index, error)
-        raise WorkerLostError(f"worker {index} lost another one: {type(error).__name__}") from error
+    sharing = len(hosts) if inputs.distribution.on_one_machine else 1
+    with _on_disk(inputs.transformed_uri) as folder:  # from which rows may be streamed in each epoch
+        data = read_shard(folder, spec, config, index, len(hosts), sharing)
+        if index:
+            _await_chief(hosts[0])
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": list(hosts)}), task_type="worker", task_id=index, rpc_layer="grpc"
+        )
+        try:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+            keras.utils.set_random_seed(config.training.seed)
+            with strategy.scope():
+                model = build(inputs.model_uri, spec, config, acceleration)
+            check_predictions(model, data, config)
+            checkpoints = Checkpoints(inputs.checkpoints_uri, writable=index == 0)
+            fit_together(strategy, model, data, config.training, checkpoints)
+        except _LOST as error:
+            log.warning("worker %d: %s", index, error)
+            raise WorkerLostError(f"worker {index} lost another one: {type(error).__name__}") from error
 
 
 def _await_chief(host: str) -> None:
@@ -146,11 +149,11 @@ def fit_together(
         return
     history.resumed_after_epoch = done or None
     try:
-        steps = _Steps(strategy, model, data, training, done)
+        steps = _Steps(strategy, model, data, training)
         model.stop_training = False
         for epoch in range(done, training.epochs):
             monitor.on_epoch_begin(epoch)
-            logs = steps.train() | {f"val_{name}": value for name, value in steps.validate().items()}
+            logs = steps.train(epoch) | {f"val_{name}": value for name, value in steps.validate().items()}
             monitor.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
@@ -161,10 +164,8 @@ def fit_together(
 class _Steps:
     """The steps of a worker's epochs, with the metrics of all workers."""
 
-    def __init__(
-        self, strategy: tf.distribute.Strategy, model: keras.Model, data: Shard, training: Training, done: int
-    ) -> None:
-        self._strategy, self._model, self._data = strategy, model, data
+    def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model, data: Shard, training: Training) -> None:
+        self._strategy, self._model, self._data, self._epoch = strategy, model, data, 0
         devices, resolver = strategy.num_replicas_in_sync, strategy.cluster_resolver
         self._own = devices // resolver.cluster_spec().num_tasks("worker")
         size = min(training.batch_size, data.train_rows) // devices
@@ -176,8 +177,7 @@ class _Steps:
             raise DataError(f"{data.validation_rows} rows are held back, too few for {devices} devices: use fewer")
         # Another order in each worker, or the same rows of all would always meet.
         seed = training.seed + resolver.task_id
-        batches, count = data.training_batches(size, seed, done, training.epochs)
-        self._batches, self._count = iter(batches), count
+        self._batches, self._count = data.training_batches(size, seed, lambda: self._epoch)
         self._parts = np.array_split(
             data.validation, self._own * -(-len(data.validation) // (VALIDATION_ROWS * self._own))
         )
@@ -188,17 +188,17 @@ class _Steps:
         # What no gradient changes: the means of a batch normalisation, for one.
         self._untrained = [one for one in model.non_trainable_variables if one.dtype.startswith("float")]
         self._read = tf.function(lambda: strategy.run(lambda: [tf.identity(one.value) for one in self._untrained]))
-        features, labels, *weights = data.gather()(self._parts[0][:1])
+        features, labels, *weights = self._batch(self._parts[0][:1])
         with strategy.scope():  # in which the metrics make their variables when they are first computed
             model.compute_metrics(features, labels, model(features, training=False), *weights)
 
-    def train(self) -> dict[str, float]:
+    def train(self, epoch: int) -> dict[str, float]:
         """One epoch."""
+        self._epoch = epoch
         self._model.reset_metrics()
+        batches = iter(self._batches)
         for _ in range(self._count // self._own):
-            self._train(self._on_each(self._batches))
-        for _ in range(self._count % self._own):
-            next(self._batches)
+            self._train(self._on_each(batches))
         logs = self._metrics()
         self._average()
         return logs
@@ -206,10 +206,13 @@ class _Steps:
     def validate(self) -> dict[str, float]:
         """The metrics on the rows held back."""
         self._model.reset_metrics()
-        batches = map(self._data.gather(), self._parts)
+        batches = map(self._batch, self._parts)
         for _ in range(len(self._parts) // self._own):
             self._test(self._on_each(batches))
         return self._metrics()
+
+    def _batch(self, rows: NDArray[np.int64]) -> Any:
+        return tf.nest.map_structure(tf.convert_to_tensor, self._data.take(rows))
 
     def _on_each(self, batches: Iterator[Any]) -> Any:
         """A batch for each device of this worker."""

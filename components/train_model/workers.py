@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol, Self
 
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import Spec
+from components.train_model.features import Spec
 from components.train_model.fitting import Checkpoints
 from components.train_model.kubernetes_workers import KubernetesWorkers
 from components.train_model.together import WorkerInputs, WorkerLostError, train_worker

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,17 +18,20 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 
-from components.train_model import workers
+from components.train_model import shard, together, workers
 from components.train_model.building import build, choose_acceleration
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import read_training_data
+from components.train_model.features import HELD_SHARE, HeldFeatures, StreamedFeatures
 from components.train_model.fitting import Checkpoints, fit
 from components.train_model.shard import read_shard
 from components.train_model.together import WorkerInputs, WorkerLostError
 from components.train_model.workers import LocalWorkers, VertexWorkers, run_workers
 from serving.predictor import Predictor
 from slipway.compute import Distribution
+from slipway.data.examples.dataset import files_of_split
 from slipway.errors import ConfigError, DataError, ModuleError, TrainingError
 from slipway.runs.training_log import History
 from slipway.stores import storage
@@ -89,12 +93,35 @@ def test_shards_hold_each_row_once_and_the_rows_back_that_one_worker_would(artif
     shards = [read_shard(artifacts.transformed, spec, config, index, count) for index in range(count)]
     assert {len(shard.train) for shard in shards} == {ALL_ROWS // count}, "all make as many steps"
     assert {shard.counts for shard in shards} == {whole.counts}
-    for name, values in whole.features.items():
-        for rows, part in (("train", ALL_ROWS // count * count), ("validation", 60)):
-            together = np.concatenate([shard.features[name][getattr(shard, rows)] for shard in shards])
-            np.testing.assert_array_equal(together, values[getattr(whole, rows)[:part]])
+    for rows, part in (("train", ALL_ROWS // count * count), ("validation", 60)):
+        wanted = whole.features.take(getattr(whole, rows)[:part])
+        found = [shard.features.take(getattr(shard, rows)) for shard in shards]
+        for name, values in wanted.items():
+            np.testing.assert_array_equal(np.concatenate([one[name] for one in found]), values)
     labels = np.concatenate([shard.labels[shard.validation] for shard in shards])
     np.testing.assert_array_equal(labels, whole.labels[whole.validation])
+
+
+def test_shard_that_memory_cannot_hold_is_streamed_in_the_same_order(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, spec = TrainConfig.model_validate_json(train_parameters()), spec_of(artifacts)
+    held = read_shard(artifacts.transformed, spec, config, 1, 2)
+    monkeypatch.setattr("components.train_model.shard.memory_limit", lambda: 1)
+    streamed = read_shard(artifacts.transformed, spec, config, 1, 2)
+    assert isinstance(streamed.features, StreamedFeatures)
+    assert not isinstance(held.features, StreamedFeatures)
+    for one, other in zip(
+        held.training_batches(32, 3, lambda: 5)[0], streamed.training_batches(32, 3, lambda: 5)[0], strict=True
+    ):
+        for ours, theirs in zip(tf_leaves(one), tf_leaves(other), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def tf_leaves(batch: Any) -> list[Any]:
+    import tensorflow as tf
+
+    return [one.numpy() for one in tf.nest.flatten(batch)]
 
 
 def test_shards_have_the_weights_of_all_rows(artifacts: Artifacts) -> None:
@@ -110,6 +137,38 @@ def test_more_workers_than_rows_are_refused(artifacts: Artifacts) -> None:
     config = TrainConfig.model_validate_json(train_parameters())
     with pytest.raises(DataError, match="60 held back are too few for 61 workers"):
         read_shard(artifacts.transformed, spec_of(artifacts), config, 0, 61)
+
+
+def test_workers_of_one_machine_share_its_memory(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, spec = TrainConfig.model_validate_json(train_parameters()), spec_of(artifacts)
+    files = files_of_split(artifacts.transformed, "train")
+    own = 300 * StreamedFeatures(files, spec).row_bytes  # of one of two workers: 270 rows and 30 held back
+    monkeypatch.setattr(shard, "memory_limit", lambda: 1.5 * own / HELD_SHARE)
+    assert isinstance(read_shard(artifacts.transformed, spec, config, 0, 2).features, HeldFeatures)
+    assert isinstance(read_shard(artifacts.transformed, spec, config, 0, 2, sharing=2).features, StreamedFeatures)
+
+
+def test_worker_streams_from_its_copy_of_a_bucket_until_it_ends(
+    artifacts: Artifacts, tmp_path: Path, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, read = storage_server.uri("transformed"), []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for file in storage.list_files(artifacts.transformed):
+        storage.copy(file.uri, storage.join(shared, file.name))
+    inputs = inputs_of(artifacts, tmp_path).model_copy(update={"transformed_uri": shared})
+
+    def fit_together(strategy: Any, model: Any, data: Any, *_: Any) -> None:
+        assert isinstance(data.features, StreamedFeatures)
+        batches, _count = data.training_batches(32, 3, lambda: 0)
+        read.extend(batches)
+        assert list(tmp_path.glob("slipway-worker-*/split=train/*")), "it is read in each epoch"
+
+    monkeypatch.setattr(shard, "HELD_SHARE", 0.0)
+    monkeypatch.setattr(together, "fit_together", fit_together)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda _: tf.distribute.get_strategy())
+    together.train_worker(inputs, 0, ["127.0.0.1:1", "127.0.0.1:2"])
+    assert len(read) == ALL_ROWS // 2 // 32
+    assert not list(tmp_path.glob("slipway-worker-*"))
 
 
 # The rounds of attempts, with a worker's process that ends as it is told
@@ -288,8 +347,6 @@ def test_step_started_again_after_the_training_starts_no_workers(
 
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorFlow says that it has a GPU; it computes on the CPU all the same."""
-    import tensorflow as tf
-
     found = tf.config.get_visible_devices()
     gpu = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: gpu if kind == "GPU" else found)
@@ -322,8 +379,6 @@ def test_workers_train_in_the_precision_of_their_gpus_and_the_model_is_float32(
 
 
 def test_workers_on_this_machine_use_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tensorflow as tf
-
     hidden = []
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda devices, kind: hidden.append((devices, kind)))
     choose_acceleration(Distribution(workers=2), "")
