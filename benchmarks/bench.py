@@ -33,6 +33,7 @@ SEEDS = (1, 2, 3)
 PARTS = [
     "commands",
     "runs",
+    "steps",
     "sizes",
     "quality",
     "tables",
@@ -64,6 +65,8 @@ def main() -> None:
             table(("command", "wall s", "CPU s"), commands(work))
         if "runs" in parts:
             table(("run", "wall s", "CPU s", "largest process MiB"), runs(work, trips))
+        if "steps" in parts:
+            table(("step", "wall s", "CPU s", "MiB"), steps(work, trips))
         if "sizes" in parts:
             header = ("rows", "wall s", "CPU s", "largest process MiB", "data steps s", "data steps MiB")
             table(header, sizes(work, trips, arguments.rows))
@@ -140,6 +143,18 @@ def runs(work: Path, trips: Path) -> Iterator[tuple[str, ...]]:
         yield name, f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_mib:.0f}"
     [step] = (step for step in run["steps"] if step["name"] == "resolve_baseline")
     yield "its step resolve_baseline", f"{step['seconds']:.2f}", f"{step['cpu_seconds']:.2f}", f"{step['peak_mib']:.0f}"
+
+
+def steps(work: Path, trips: Path) -> Iterator[tuple[str, ...]]:
+    """Where a cold run's seconds go; what is no step's are imports of the command and of its two workers."""
+    cost, run = train(work / "steps", trips)
+    for step in run["steps"]:
+        if step["cpu_seconds"]:
+            numbers = f"{step['seconds']:.1f}", f"{step['cpu_seconds']:.1f}", f"{step['peak_mib']:.0f}"
+            yield step["name"], *numbers
+    others = cost.cpu_seconds - sum(step["cpu_seconds"] or 0 for step in run["steps"])
+    yield "imports and command", "", f"{others:.1f}", ""
+    yield "all", f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_mib:.0f}"
 
 
 def sizes(work: Path, trips: Path, rows: list[int]) -> Iterator[tuple[str, ...]]:
