@@ -81,7 +81,7 @@ class Compute(BaseModel):
         retries: How often the platform restarts a failed task, however long it ran: after 30 s, then 60 s, 120 s and
             so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 restarts lost pods only, in tasks with `0` too,
             until its own default is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
-        count: How many accelerators; more than one needs `distribution.strategy: mirrored`.
+        count: How many accelerators; more than one needs `distribution.strategy: mirrored`, or several workers.
         node_selector: Labels of the nodes that the pod may run on, on Kubeflow alone:
             `{cloud.google.com/gke-accelerator: nvidia-l4}`.
         tolerations: Taints of nodes that the pod may run on all the same, on Kubeflow alone:
