@@ -27,16 +27,29 @@ RUN rm -rf tensorflow/include pyarrow/include pyarrow/src \
 RUN /opt/venv/bin/python -c "import ibis.backends.duckdb, keras, kfp, tensorflow_serving.apis, tensorflow_transform.beam; \
     import tensorflow_model_analysis as tfma; tfma.run_model_analysis"
 
+# Beam's boot program, by which Dataflow and Flink start a worker: of the release that the lock has, from Go's module,
+# whose checksum Go's database knows.
+FROM base AS boot
+WORKDIR /build
+COPY image/requirements-boot.lock image/requirements.lock ./
+RUN python -m venv go && go/bin/pip install --no-cache-dir --require-hashes -r requirements-boot.lock \
+    && version="$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.lock)" \
+    && GOBIN=/build CGO_ENABLED=0 GOTOOLCHAIN=local \
+       go/bin/go install -trimpath "github.com/apache/beam/sdks/v2/python/container@v${version}"
+
 FROM base AS runtime
-ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app SLIPWAY_HOME=/state PYTHONUNBUFFERED=1
+# The last one: a worker uses what the image holds, and makes no environment of its own.
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app SLIPWAY_HOME=/state PYTHONUNBUFFERED=1 \
+    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 # An arbitrary user, as OpenShift gives, is in group 0.
 RUN useradd --uid 10001 --gid 0 --no-log-init --create-home slipway \
     && install -d -o 10001 -g 0 -m 775 /state
 COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=boot /build/container /opt/apache/beam/boot
 WORKDIR /app
 COPY image/requirements.lock requirements.lock
 # What is built on this image: a changed recipe is another image, and so are the layers on it.
-COPY image/module.Dockerfile image/
+COPY image/module.Dockerfile image/entrypoint.sh image/
 COPY image/modules/ modules/
 COPY image/settings/ settings/
 COPY settings/*.py settings/
@@ -56,5 +69,6 @@ LABEL org.opencontainers.image.title="slipway" \
       org.opencontainers.image.description="The steps of Slipway's training pipeline, its model server and its command line" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${GIT_REVISION}"
-# No entry point: Kubeflow and Vertex bring the command of each step.
+# Kubeflow and Vertex bring the command of each step, which takes its place; Dataflow brings the flags of a worker.
+ENTRYPOINT ["/app/image/entrypoint.sh"]
 CMD ["slipway", "--help"]

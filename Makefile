@@ -6,7 +6,7 @@ SLIPWAY := $(BIN)/slipway
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench lock image cloud-build smoke test-cluster clean
+.PHONY: help run test test-slow lint bench lock image cloud-build smoke test-cluster test-flink test-boot clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,7 @@ lock: .venv/.uv ## Resolve the dependencies anew into requirements*.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --excludes image/exclude.txt -c requirements.lock pyproject.toml -o image/requirements.lock
+	$(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 image/boot.in -o image/requirements-boot.lock
 	for kind in cpu gpu; do $(BIN)/uv pip compile -q --universal --no-header --generate-hashes --python-version 3.11 --excludes image/exclude-tensorflow.txt -c requirements.lock image/$$kind.in -o image/requirements-$$kind.lock; done
 
 image: ## Build the image with docker, or make image DOCKER=podman ARGS='--build-arg ACCELERATOR=gpu'
@@ -57,8 +58,17 @@ smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conforma
 test-cluster: .venv/.installed-dev ## Rollouts against the fake cluster, or a real one: tests/cluster/README.md has the variables
 	$(BIN)/pytest tests/cluster -o timeout=1800 $(ARGS)
 
+test-flink: .venv/.installed-dev ## Transform and evaluate on a real Flink cluster on loopback: needs Java 17 and Maven
+	mvn --quiet --batch-mode --file tests/flink/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory=$(CURDIR)/.flink $(ARGS_MAVEN)
+	SLIPWAY_FLINK=$(CURDIR)/.flink $(BIN)/pytest tests/flink -s -p no:xdist $(ARGS)
+
+test-boot: .venv/.installed-dev ## A worker as Dataflow starts it, by Beam's boot program: needs Go
+	GOBIN=$(CURDIR)/.boot go install "github.com/apache/beam/sdks/v2/python/container@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.lock)"
+	SLIPWAY_BOOT=$(CURDIR)/.boot/container $(BIN)/pytest tests/components/test_transform_features.py -k boot $(ARGS)
+
 clean: ## Remove the environment and all state of local runs
-	rm -rf .venv .kustomize .mlflow tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .kustomize .mlflow .flink .boot tests/compiled/node_modules .slipway .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv installs in parallel and compiles bytecode, without which every process would compile TensorFlow again.
 .venv/.uv: requirements-uv.lock

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, console, monitor, s3, scale, tuning
+from benchmarks import batch, console, monitor, s3, scale, shapes, tuning
 from benchmarks.enlarge import enlarge
 from benchmarks.loop import HEADER as LOOP_HEADER
 from benchmarks.loop import WINDOWS_HEADER, Trips, compare_lives, list_windows, live_all
@@ -33,6 +33,7 @@ SEEDS = (1, 2, 3)
 PARTS = [
     "commands",
     "runs",
+    "steps",
     "sizes",
     "quality",
     "tables",
@@ -43,6 +44,7 @@ PARTS = [
     "batch",
     "console",
     "scale",
+    "shapes",
     "s3",
 ]
 
@@ -64,6 +66,8 @@ def main() -> None:
             table(("command", "wall s", "CPU s"), commands(work))
         if "runs" in parts:
             table(("run", "wall s", "CPU s", "largest process MiB"), runs(work, trips))
+        if "steps" in parts:
+            table(("step", "wall s", "CPU s", "MiB"), steps(work, trips))
         if "sizes" in parts:
             header = ("rows", "wall s", "CPU s", "largest process MiB", "data steps s", "data steps MiB")
             table(header, sizes(work, trips, arguments.rows))
@@ -99,6 +103,8 @@ def main() -> None:
         if "scale" in parts:
             table(scale.HEADER, scale.measure_scale(work))
             table(scale.MEMORY_HEADER, scale.measure_console(work))
+        if "shapes" in parts:
+            table(shapes.HEADER, shapes.compare_shapes(work))
         if "s3" in (arguments.only or []):  # a MinIO is on few machines
             table(s3.HEADER, s3.compare_clients(work))
 
@@ -141,6 +147,18 @@ def runs(work: Path, trips: Path) -> Iterator[tuple[str, ...]]:
         yield name, f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_mib:.0f}"
     [step] = (step for step in run["steps"] if step["name"] == "resolve_baseline")
     yield "its step resolve_baseline", f"{step['seconds']:.2f}", f"{step['cpu_seconds']:.2f}", f"{step['peak_mib']:.0f}"
+
+
+def steps(work: Path, trips: Path) -> Iterator[tuple[str, ...]]:
+    """Where a cold run's seconds go; what is no step's are imports of the command and of its two workers."""
+    cost, run = train(work / "steps", trips)
+    for step in run["steps"]:
+        if step["cpu_seconds"]:
+            numbers = f"{step['seconds']:.1f}", f"{step['cpu_seconds']:.1f}", f"{step['peak_mib']:.0f}"
+            yield step["name"], *numbers
+    others = cost.cpu_seconds - sum(step["cpu_seconds"] or 0 for step in run["steps"])
+    yield "imports and command", "", f"{others:.1f}", ""
+    yield "all", f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.peak_mib:.0f}"
 
 
 def sizes(work: Path, trips: Path, rows: list[int]) -> Iterator[tuple[str, ...]]:

@@ -169,6 +169,14 @@ def _with_hyperband(
     def values_of(hp: Any) -> Values:
         return space.draw(_Drawn(hp))  # type: ignore[arg-type]
 
+    class _Epoch(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.number = epoch
+
     class Module(keras_tuner.HyperModel):  # type: ignore[misc]
         def build(self, hp: Any) -> keras.Model:
             return build(
@@ -180,15 +188,15 @@ def _with_hyperband(
         ) -> float:
             training = config.given(epochs, config.training.seed, "", values_of(hp).model_dump_json()).training
             data = rows.hold_back(config)
-            batches, steps = data.training_batches(training.batch_size, training.seed, initial_epoch, epochs)
+            epoch = _Epoch(initial_epoch)
+            batches, _ = data.training_batches(training.batch_size, training.seed, lambda: epoch.number)
             watch = HalvesWatch(rows.only(data.validation), config, LOSS, check)
             model.fit(
                 batches,
                 initial_epoch=initial_epoch,
                 epochs=epochs,
-                steps_per_epoch=steps,
                 validation_data=data.validation_batches(),
-                callbacks=[*callbacks, keras.callbacks.EarlyStopping(patience=PATIENCE), watch],
+                callbacks=[epoch, *callbacks, keras.callbacks.EarlyStopping(patience=PATIENCE), watch],
                 shuffle=False,
                 verbose=verbose,
             )

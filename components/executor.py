@@ -1,16 +1,14 @@
 """Runs a step by kfp's executor, before whose name it stands in a step's command; leaves behind why the step failed."""
 
 import argparse
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from kfp.dsl.executor_main import executor_main
 
-from slipway.runs.failures import describe_failure, folder_of_step, forget_failure, write_failure
-
-# Kubernetes takes what is in it into the pod's state, and Argo into its node (`inferFailedReason`, operator.go).
-TERMINATION_LOG = Path("/dev/termination-log")
+from slipway.runs.failures import folder_of_step, forget_failure, tell_pod, write_failure
 
 
 def main() -> None:
@@ -24,13 +22,19 @@ def main() -> None:
         executor_main()
     except Exception as error:
         with _attempted():
-            if TERMINATION_LOG.exists():
-                TERMINATION_LOG.write_text(describe_failure(error), encoding="utf-8")
+            tell_pod(error)
         with _attempted():
             write_failure(folder, step.function_to_execute, error)
         raise
-    with _attempted():
-        forget_failure(folder)
+    if _is_chief():
+        with _attempted():
+            forget_failure(folder)
+
+
+def _is_chief() -> bool:
+    """Whether this is the replica of a custom job of Vertex whose outputs count, or no such job; as kfp has it."""
+    task = json.loads(os.environ.get("CLUSTER_SPEC") or "{}").get("task", {})
+    return task.get("type", "workerpool0") in ("workerpool0", "chief", "master")
 
 
 @contextmanager

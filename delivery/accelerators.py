@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from pipelines.machines import machines_with
 from slipway.compute import TRAINING_STEPS, Accelerator, Compute, DistributionConfig, compute_of
 from slipway.targets import RemoteTarget
 
-# Cores and GiB of the largest machine that Vertex has with so many of a GPU, by GPU and number:
-# cloud.google.com/vertex-ai/docs/training/configure-compute and …/compute/docs/gpus. A step gets the closest machine,
-# of up to 96 cores and 624 GB (…/vertex-ai/docs/pipelines/machine-types); where there is none, it fails as it starts.
-_MACHINES: dict[str, dict[int, tuple[int, int]]] = {
-    "NVIDIA_L4": {1: (32, 128), 2: (24, 96), 4: (48, 192), 8: (96, 384)},  # g2-standard
-    "NVIDIA_TESLA_T4": {1: (16, 104), 2: (32, 208), 4: (96, 624)},  # n1, as the next three
-    "NVIDIA_TESLA_P4": {1: (16, 104), 2: (32, 208), 4: (96, 624)},
-    "NVIDIA_TESLA_P100": {1: (16, 104), 2: (32, 208), 4: (32, 208)},
-    "NVIDIA_TESLA_V100": {1: (8, 52), 2: (16, 104), 4: (32, 208), 8: (96, 624)},
-    "NVIDIA_TESLA_A100": {1: (12, 85), 2: (24, 170), 4: (48, 340), 8: (96, 624), 16: (96, 624)},  # a2
-    "NVIDIA_A100_80GB": {1: (12, 170), 2: (24, 340), 4: (48, 624), 8: (96, 624)},
-    "NVIDIA_H100_80GB": {8: (96, 624)},  # a3; those with fewer are lent as Spot, which no step can ask for
-}
+# A task of Vertex gets the closest machine of up to so many cores and GB
+# (cloud.google.com/vertex-ai/docs/pipelines/machine-types); where there is none, it fails as it starts.
+_CORES, _GIB = 96, 624
 
 
 def accelerator_problems(
@@ -37,17 +28,20 @@ def accelerator_problems(
     for name in TRAINING_STEPS:
         if name in steps:
             its = compute_of(compute, name)
-            found = _problems(target, its, gpu_image, distribution) if its.accelerators(target) else _left(distribution)
+            # A worker uses all GPUs of its machine, and a search has no workers.
+            one_device = distribution.strategy == "one_device" and (name != "train_model" or distribution.workers == 1)
+            asked = its.accelerators(target)
+            found = _problems(target, its, gpu_image, one_device) if asked else _left(distribution)
             yield from (f"{name}: {problem.format(name=name, target=target)}" for problem in found)
 
 
-def _problems(target: RemoteTarget, its: Compute, gpu_image: str, distribution: DistributionConfig) -> Iterator[str]:
+def _problems(target: RemoteTarget, its: Compute, gpu_image: str, one_device: bool) -> Iterator[str]:
     if not gpu_image:
         yield (
             f"it asks for {its.accelerators(target)}, and there is no image for it: set gpu_image: REPOSITORY@sha256:… "
             "in the settings; `slipway deploy` builds and finds it"
         )
-    if its.count > 1 and distribution.strategy == "one_device":
+    if its.count > 1 and one_device:
         yield (
             f"compute.{{name}}.count = {its.count}, and distribution.strategy = one_device uses one of them; set "
             "distribution.strategy: mirrored, or count: 1"
@@ -71,7 +65,11 @@ def _left(distribution: DistributionConfig) -> Iterator[str]:
 
 def _machine_problems(its: Compute) -> Iterator[str]:
     """Why Vertex has no machine with these accelerators, cores and memory."""
-    name, machines = its.accelerator.vertex, _MACHINES[its.accelerator.vertex]
+    name = its.accelerator.vertex
+    machines = {
+        count: (min(_CORES, max(one.cpus for one in all_)), min(_GIB, max(one.gib for one in all_)))
+        for count, all_ in machines_with(name).items()
+    }
     if its.count not in machines:
         counts = ", ".join(map(str, machines))
         yield f"compute.{{name}}.count = {its.count}: Vertex has machines with {counts} of {name}; give one of these"
@@ -82,11 +80,11 @@ def _machine_problems(its: Compute) -> Iterator[str]:
         other = f", or count: {fits[0]}" if fits else ""
         yield (
             f"compute.{{name}} asks for cpu {its.cpu} and memory {its.memory} with {its.count} {name}; Vertex's "
-            f"largest machine with {its.count} has {cores} and {memory}Gi: ask for less{other}"
+            f"largest machine with {its.count} has {cores} and {memory:g}Gi: ask for less{other}"
         )
 
 
-def _within(its: Compute, cores: int, memory: int) -> bool:
+def _within(its: Compute, cores: int, memory: float) -> bool:
     from kubernetes.utils.quantity import parse_quantity
 
     return bool(parse_quantity(its.cpu) <= cores and parse_quantity(its.memory) <= memory * 2**30)

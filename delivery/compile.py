@@ -22,7 +22,7 @@ from delivery.package import (
     s3_login,
     spec_of,
 )
-from slipway.compute import Compute, DistributionConfig
+from slipway.compute import Compute, Distribution
 from slipway.errors import ConfigError
 from slipway.stores.storage import write_text
 from slipway.targets import RemoteTarget
@@ -66,6 +66,18 @@ class Destination:
     gpu_image: str = ""
 
 
+def _check_workers(destination: Destination, arguments: Mapping[str, Any]) -> None:
+    """Raises a ConfigError if several workers cannot train there."""
+    workers = arguments.get("distribution", {}).get("workers", 1)
+    root = destination.pipeline_root
+    if workers > 1 and destination.target == "kubeflow" and not root.startswith(("gs://", "s3://", "minio://")):
+        raise ConfigError(
+            f"distribution.workers = {workers}: workers on Kubeflow read the transformed examples where artifacts are, "
+            f"and cannot read {root or 'the store of the installation'}: set kubeflow.pipeline_root, or remote_home, "
+            "to gs://BUCKET/PATH or s3://BUCKET/PATH"
+        )
+
+
 def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str, Any], output: Path) -> None:
     """Writes a pipeline's spec as YAML, or JSON by the file's name.
 
@@ -84,6 +96,7 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     require_image(image)
     if output.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"{output}: kfp wants a file that ends in .yaml or .json")
+    _check_workers(destination, arguments)
     from kfp import dsl
 
     from components import step_names
@@ -112,7 +125,7 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
     tasks = {*edges(spec), *step_names()}
     if unknown := compute.keys() - tasks - {"default"}:
         raise ConfigError(f"compute names no task: {', '.join(sorted(unknown))}; tasks are {', '.join(sorted(tasks))}")
-    distribution = DistributionConfig.model_validate(arguments.get("distribution", {}))
+    distribution = Distribution.model_validate(arguments.get("distribution", {}))
     refused = list(accelerator_problems(target, compute, edges(spec), destination.gpu_image, distribution))
     if found := refused or problems(spec, {}):
         raise ConfigError(f"{target} cannot run this pipeline:\n  " + "\n  ".join(found))

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from delivery.beam import beam_run
 from delivery.compile import Destination, compile_pipeline, require_image
 from delivery.environment import Environment
 from delivery.images import image_of
@@ -199,6 +200,7 @@ def packaged(environment: Environment, target: RemoteTarget, path: Path, module:
         )
     publish_module(folder, environment.remote.modules)
     _prepare(environment, target, module, data, lineage.pipeline, publish=True)
+    beam_run(environment, target, lineage.image)
     if lineage.arguments_uri and not storage.exists(lineage.arguments_uri):
         storage.write_text(lineage.arguments_uri, json.dumps(package.arguments))
     training = package.constant("training_uri")
@@ -288,7 +290,7 @@ def platform_of(
         image=image,
         gpu_image=gpu_image,
         accelerators=environment.accelerators(target),
-        beam=settings.beam,
+        beam=beam_run(environment, target, image, publish=publish),
         distribution=settings.distribution,
         engine=settings.evaluation.engine,
         rollout=rollout,

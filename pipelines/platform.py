@@ -8,6 +8,7 @@ from typing import Any
 from kfp import dsl
 
 from components.record_run.component import record_run
+from pipelines.custom_job import as_custom_job, is_custom_job
 from slipway.compute import Compute, compute_of
 from slipway.targets import Target
 
@@ -36,19 +37,22 @@ class TaskDefaults:
     backoff_max: str = ""
     cached: bool = True
 
+    def image_of(self, compute: Compute) -> str:
+        """The image of a task with these resources."""
+        return self.gpu_image if compute.accelerator.on(self.target) else self.image
+
     def apply(self, task: dsl.PipelineTask, title: str, *, cached: bool = True) -> dsl.PipelineTask:
         """Sets image, display name, resources, retries and caching of one task."""
         # Of several tasks of one component, the second is called `name-2`.
         compute = compute_of(self.compute, re.sub(r"-\d+$", "", task.name).replace("-", "_"))
-        if accelerator := compute.accelerator.on(self.target):
-            task.set_container_image(self.gpu_image)
-            task.set_accelerator_type(accelerator).set_accelerator_limit(compute.count)
-        else:
-            task.set_container_image(self.image)
         task.set_display_name(title)
         task.set_caching_options(cached and self.cached)
-        task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
-        task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
+        if not is_custom_job(task):
+            task.set_container_image(self.image_of(compute))
+            if accelerator := compute.accelerator.on(self.target):
+                task.set_accelerator_type(accelerator).set_accelerator_limit(compute.count)
+            task.set_cpu_request(compute.cpu).set_cpu_limit(compute.cpu)
+            task.set_memory_request(compute.memory).set_memory_limit(compute.memory)
         if compute.retries:
             task.set_retry(compute.retries, "30s", backoff_factor=2, backoff_max_duration=self.backoff_max)
         return task
@@ -76,11 +80,25 @@ class Steps:
         self._known = {**given, "job": defaults.job, "job_created": defaults.job_created}
 
     def add(
-        self, step: Any, title: str, *, cached: bool = True, after: dsl.PipelineTask | None = None, **own: Any
+        self,
+        step: Any,
+        title: str,
+        *,
+        cached: bool = True,
+        after: dsl.PipelineTask | None = None,
+        machines: int = 1,
+        **own: Any,
     ) -> dsl.PipelineTask:
-        """Adds a component, which waits for the steps of its inputs and for `after`; `own` are inputs of this one."""
+        """Adds a component, which waits for the steps of its inputs and for `after`; `own` are inputs of this one.
+
+        With several `machines` it is a custom job of Vertex.
+        """
         known = self._known | own
-        task = step(**{name: known[name] for name in step.component_spec.inputs or {}})
+        given = {name: known[name] for name in step.component_spec.inputs or {}}
+        if machines > 1:
+            compute = compute_of(self._defaults.compute, step.component_spec.name.replace("-", "_"))
+            step = as_custom_job(step, self._defaults.image_of(compute), compute, machines)
+        task = step(**given)
         self._known |= task.outputs
         if after is not None:
             task.after(after)

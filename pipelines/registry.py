@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pipelines
 from slipway.compute import DistributionConfig
-from slipway.data.beam import BeamConfig
+from slipway.data.beam import BeamRun
 from slipway.errors import ConfigError
 from slipway.lineage import Shows
 from slipway.module_api import ModuleConfig
@@ -33,7 +33,7 @@ class Locations:
     `artifacts` are the roots of what steps leave, `sources` lists of files by digest, `data` snapshots, `monitoring`
     the windows that were watched and `tuning` the trials of searches, by model, `prepared` runs that steps may start
     and `arguments` what runs were given, both by digest, `console` what `slipway ui` keeps to be fast, `batch`
-    predictions on their way to a table of BigQuery.
+    predictions on their way to a table of BigQuery, `beam` flags of Beam's engines and what they write meanwhile.
     """
 
     artifacts: tuple[str, ...]
@@ -49,6 +49,7 @@ class Locations:
     tuning: str
     console: str
     batch: str
+    beam: str
 
     @classmethod
     def under(cls, home: str, *artifacts: str) -> Self:
@@ -67,7 +68,7 @@ class Platform:
         image: Image of the tasks.
         gpu_image: Image of those with an accelerator; empty if none has one.
         accelerators: What steps ask for, as `slipway.compute.accelerators_of` tells it.
-        beam: Options of Apache Beam.
+        beam: How Apache Beam runs.
         distribution: Strategy of `tf.distribute`.
         engine: Engine of the evaluation.
         rollout: The parameter `rollout` of rollout_model; nothing is rolled out if empty.
@@ -81,7 +82,7 @@ class Platform:
     image: str
     gpu_image: str = ""
     accelerators: Mapping[str, str] = field(default_factory=dict)
-    beam: BeamConfig = field(default_factory=BeamConfig)
+    beam: BeamRun = field(default_factory=BeamRun)
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
     engine: str = "vectorised"
     rollout: dict[str, Any] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from components.validate_examples.component import validate_examples
 from components.validate_serving.component import validate_serving
 from pipelines.platform import Steps, TaskDefaults
 from pipelines.registry import Inputs, Pipeline, register
+from slipway.compute import Distribution
 from slipway.lineage import Shows, Verdict
 from slipway.module_api import ModuleConfig, Tuning
 from slipway.runs.record import BAD_DATA, REPEATED
@@ -34,6 +35,7 @@ NAME = "slipway-training"
 
 def build_training_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) -> BaseComponent:
     """The pipeline for one platform; the same tasks and edges on each."""
+    spread = Distribution.model_validate(given["distribution"])
 
     @dsl.pipeline(name=NAME, description="From raw data to a served model.")
     def training(
@@ -64,7 +66,9 @@ def build_training_pipeline(defaults: TaskDefaults, given: Mapping[str, Any]) ->
             steps.add(transform_features, "Transform features", after=admitted)
             if given["search"]:
                 steps.add(tune_model, "Tune the model", cached=False)
-            steps.add(train_model, "Train the model")
+            # On Kubeflow and on this machine the step itself starts the other workers.
+            machines = spread.workers if spread.target == "vertex" else 1
+            steps.add(train_model, "Train the model", machines=machines)
             steps.add(resolve_baseline, "Resolve the baseline", cached=False)
             steps.add(evaluate_model, "Evaluate the model")
             steps.add(validate_serving, "Validate serving")
@@ -107,7 +111,7 @@ def training_arguments(inputs: Inputs) -> dict[str, Any]:
         },
         "evaluation_config": {**evaluation, "engine": platform.engine},
         "beam": platform.beam.model_dump(),
-        "distribution": platform.distribution.model_dump(),
+        "distribution": {**platform.distribution.model_dump(), "target": platform.target},
         # They decide the last digits of a model, so they are inputs, which a cache goes by.
         "training_accelerator": platform.accelerators.get("train_model", ""),
         "tuning_accelerator": platform.accelerators.get("tune_model", ""),

@@ -28,7 +28,7 @@ class Evaluation(_Strict):
     """Evaluation of a candidate.
 
     Attributes:
-        engine: `vectorised` holds predictions of the eval split in memory; `tfma` runs TFMA on Beam.
+        engine: `vectorised` counts all rows in one process, in flat memory; `tfma` runs TFMA on Beam.
     """
 
     engine: Literal["vectorised", "tfma"] = "vectorised"

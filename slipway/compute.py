@@ -1,7 +1,9 @@
-"""Resources of a task on a cluster, and how models are trained on its devices."""
+"""Resources of a task on a cluster, how models are trained on its devices, and the memory that a process may use."""
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -79,7 +81,7 @@ class Compute(BaseModel):
         retries: How often the platform restarts a failed task, however long it ran: after 30 s, then 60 s, 120 s and
             so on, on Vertex 300 s at most. Kubeflow Pipelines 2.17 restarts lost pods only, in tasks with `0` too,
             until its own default is removed: [kubeflow.md](kubeflow.md#when-a-step-fails).
-        count: How many accelerators; more than one needs `distribution.strategy: mirrored`.
+        count: How many accelerators; more than one needs `distribution.strategy: mirrored`, or several workers.
         node_selector: Labels of the nodes that the pod may run on, on Kubeflow alone:
             `{cloud.google.com/gke-accelerator: nvidia-l4}`.
         tolerations: Taints of nodes that the pod may run on all the same, on Kubeflow alone:
@@ -124,15 +126,61 @@ class DistributionConfig(BaseModel):
     """How models are trained on the devices of a step.
 
     Attributes:
-        strategy: Strategy of `tf.distribute`: one device, all GPUs of one machine, or several machines by `TF_CONFIG`.
+        strategy: Strategy of `tf.distribute` on one machine: one device, or all of its GPUs.
+        workers: Machines that train one model together, each on its part of the rows and with all of its GPUs; they
+            share each batch of `training.batch_size` rows. [workers.md](workers.md) has what each platform needs.
         mixed_precision: Type in which a GPU computes, while weights stay float32: `bfloat16` from Ampere on (L4, A100,
             H100), `float16` on older ones. The pushed model is float32. Left off where there is no GPU.
-        xla: Whether XLA compiles the training for the GPU. Left off where there is none: it makes a CPU's epochs 13
-            times as long.
+        xla: Whether XLA compiles the training of one worker for the GPU. Left off where there is none: it makes a CPU's
+            epochs 13 times as long.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    strategy: Literal["one_device", "mirrored", "multi_worker"] = "one_device"
+    strategy: Literal["one_device", "mirrored"] = "one_device"
+    workers: int = Field(1, ge=1, le=64)
     mixed_precision: Literal["none", "float16", "bfloat16"] = "none"
     xla: bool = False
+
+    @model_validator(mode="after")
+    def _is_compiled_by_one(self) -> Self:
+        if self.xla and self.workers > 1:
+            raise ValueError(
+                f"xla: true compiles no training of {self.workers} workers, which exchange gradients within a step; "
+                "set xla: false, or workers: 1"
+            )
+        return self
+
+
+class Distribution(DistributionConfig):
+    """Distributed training as a step is given it, with the platform that it runs on."""
+
+    target: Target = "local"
+
+    @property
+    def on_one_machine(self) -> bool:
+        """Whether several workers share this machine."""
+        return self.workers > 1 and self.target == "local"
+
+
+def memory_limit(root: str = "/") -> int:
+    """The bytes that this process may use: the least limit of its control groups, or what the machine has.
+
+    `root` is where `proc` and `sys` lie. A container sees its own group at the top of `sys/fs/cgroup`, whatever
+    `/proc/self/cgroup` calls it.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    groups = Path(root, "proc/self/cgroup")
+    for line in groups.read_text(encoding="utf-8").splitlines() if groups.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = Path(root, "sys/fs/cgroup", *(["memory"] if controllers else []))
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            file = folder / ("memory.limit_in_bytes" if controllers else "memory.max")
+            if file.exists() and (text := file.read_text(encoding="ascii").strip()).isdigit():
+                limits.append(int(text))
+            if folder == top:
+                break
+    return min(limits)

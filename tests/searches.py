@@ -7,7 +7,7 @@ from typing import Any
 
 from components.train_model.config import TrainConfig
 from components.tune_model.run import TuneConfig, tune
-from slipway.compute import DistributionConfig
+from slipway.compute import Distribution
 from slipway.lineage import Lineage
 from slipway.runs.record import RunContext
 from slipway.tuning.result import TuningFile
@@ -40,7 +40,7 @@ def search(
         publish(artifacts.folder, model=model).model_uri,
         config.model_copy(update={"hyperparameters": {**config.hyperparameters, **(own or {})}}),
         TuneConfig.model_validate({"search_space": SPACE if space is None else space, "tuning": TUNING | tuning}),
-        DistributionConfig(),
+        Distribution(),
         accelerator,
         str(folder / "tuning"),
         RunContext(uri=str(folder / "run"), lineage=lineage),

@@ -33,7 +33,7 @@ def evaluate_model(
 
     from components.scalars import log_scalars, write_metadata
     from serving.predictor import Predictor
-    from slipway.data.beam import BeamConfig
+    from slipway.data.beam import BeamRun
     from slipway.data.schema import model_inputs, read_schema
     from slipway.evaluation.config import parse_evaluation_config
     from slipway.evaluation.gate import evaluate
@@ -52,8 +52,9 @@ def evaluate_model(
     config = parse_evaluation_config(evaluation_config)
     rows = EvalRows(config, model_inputs(read_schema(schema.path)))
     paths = {CANDIDATE: model.path}
+    others = {BASELINE: baseline, **served} if baseline else {}
     with TemporaryDirectory(prefix="compared-") as folder:
-        for name, uri in ({BASELINE: baseline, **served} if baseline else {}).items():
+        for name, uri in others.items():
             if storage.is_remote(uri):
                 storage.copy_folder(uri, f"{folder}/{name}")
                 paths[name] = f"{folder}/{name}"
@@ -62,7 +63,11 @@ def evaluate_model(
         if config.engine == "tfma":
             from slipway.evaluation.tfma.engine import measure_on_beam
 
-            measured = measure_on_beam(examples.path, rows, Predictor, paths, BeamConfig.model_validate(beam))
+            engine = BeamRun.model_validate(beam)
+            shared = {**paths, CANDIDATE: engine.place(model)}
+            if not engine.in_process:
+                shared |= {name: uri for name, uri in others.items() if storage.is_remote(uri)}
+            measured = measure_on_beam(examples.path, rows, Predictor, paths, engine, shared, engine.place(examples))
         else:
             measured = measure_in_memory(examples.path, rows, Predictor, paths)
     own = {

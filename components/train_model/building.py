@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from slipway.compute import DistributionConfig
+from slipway.compute import Distribution
 from slipway.errors import ModuleError, TrainingError
 from slipway.module_kit.loader import load_function
 
 if TYPE_CHECKING:
     from components.train_model.config import TrainConfig
-    from components.train_model.dataset import Spec, TrainingData
+    from components.train_model.dataset import TrainingData
+    from components.train_model.features import Spec
 
 FUNCTION = "build_model"
 SAMPLE_ROWS = 1000
@@ -30,7 +31,7 @@ class Acceleration(NamedTuple):
 NONE = Acceleration()
 
 
-def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceleration:
+def choose_acceleration(config: Distribution, accelerator: str) -> Acceleration:
     """What the settings want, if there is a GPU; else nothing.
 
     `accelerator` is what the step asked its platform for, as `1 NVIDIA_L4`.
@@ -38,7 +39,9 @@ def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceler
     Raises:
         TrainingError: the platform gave less than that.
     """
-    gpus, asked = len(tf.config.list_physical_devices("GPU")), int(accelerator.partition(" ")[0] or 0)
+    if config.on_one_machine:
+        tf.config.set_visible_devices([], "GPU")  # NVIDIA's NCCL takes no two processes on one GPU
+    gpus, asked = len(tf.config.get_visible_devices("GPU")), int(accelerator.partition(" ")[0] or 0)
     if gpus < asked:
         raise TrainingError(
             f"the step asked for {accelerator}, and TensorFlow sees {gpus}: is gpu_image built with "
@@ -53,23 +56,11 @@ def choose_acceleration(config: DistributionConfig, accelerator: str) -> Acceler
     return wanted
 
 
-def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
-    """The configured strategy of `tf.distribute`."""
+def make_strategy(config: Distribution) -> tf.distribute.Strategy:
+    """The configured strategy of `tf.distribute` on one machine."""
     if config.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
-    if config.strategy == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the model: the only one, or the first of several."""
-    resolver = strategy.cluster_resolver
-    return (
-        resolver is None
-        or resolver.task_type in (None, "chief")
-        or (resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
-    )
 
 
 def build(model_uri: str, spec: Spec, config: TrainConfig, acceleration: Acceleration = NONE) -> keras.Model:
@@ -109,7 +100,7 @@ def check_predictions(model: keras.Model, data: TrainingData, config: TrainConfi
     Raises:
         ModuleError: NaN, or no probabilities where the task needs them.
     """
-    sample = {name: values[data.validation[:SAMPLE_ROWS]] for name, values in data.features.items()}
+    sample = data.features.take(data.validation[:SAMPLE_ROWS])
     predictions = np.asarray(model(sample, training=False), np.float32)
     if not np.isfinite(predictions).all():
         raise ModuleError("model.py: the model answers NaN or infinity on the training data")

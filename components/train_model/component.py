@@ -39,12 +39,12 @@ def train_model(
     from tensorflow_transform import TFTransformOutput
 
     from components.scalars import log_scalars
-    from components.train_model.building import build, check_predictions, choose_acceleration, is_chief, make_strategy
+    from components.train_model.building import build, check_predictions, choose_acceleration, make_strategy
     from components.train_model.config import TrainConfig
-    from components.train_model.dataset import read_training_data
+    from components.train_model.dataset import TrainingData, read_training_data
     from components.train_model.export import choose_rows, export, write_recorded
-    from components.train_model.fitting import Checkpoints, digest_inputs, fit, write_history
-    from slipway.compute import DistributionConfig
+    from components.train_model.fitting import Checkpoints, digest_inputs, fit, take_finished, write_history
+    from slipway.compute import Distribution
     from slipway.data.examples.dataset import SPLITS, files_of_split
     from slipway.data.schema import model_inputs, read_schema
     from slipway.runs.training_log import HISTORY
@@ -55,15 +55,9 @@ def train_model(
     check_whole(transform_graph.path, TRANSFORM_GRAPH, "transform_features")
     check_whole(transformed_examples.path, TRANSFORMED, "transform_features")
     config = TrainConfig.model_validate_json(training).given(epochs, seed, hyperparameters, tuned)
-    devices = DistributionConfig.model_validate(distribution)
-    strategy, acceleration = make_strategy(devices), choose_acceleration(devices, training_accelerator)
+    spread = Distribution.model_validate(distribution)
+    acceleration = choose_acceleration(spread, training_accelerator)
     spec = TFTransformOutput(transform_graph.path).transformed_feature_spec()
-    data = read_training_data(transformed_examples.path, spec, config)
-    keras.utils.set_random_seed(config.training.seed)
-    with strategy.scope():
-        fitted = build(model_uri, spec, config, acceleration)
-    check_predictions(fitted, data, config)
-
     files = [file for split in SPLITS for file in files_of_split(transformed_examples.path, split)]
     digest = digest_inputs(
         {
@@ -74,14 +68,30 @@ def train_model(
         },
         files,
     )
-    checkpoints = Checkpoints(storage.join(checkpoints_uri, digest), writable=is_chief(strategy))
-    history = fit(fitted, data, config.training, checkpoints)
+    checkpoints = Checkpoints(storage.join(checkpoints_uri, digest))
+    data: TrainingData
+    if spread.workers > 1:
+        from components.train_model.shard import read_shard
+        from components.train_model.workers import train_on_workers
+
+        given = (transformed_examples, spec, model_uri, config, training_accelerator)
+        if not train_on_workers(spread, *given, checkpoints):
+            return ("",)  # the chief writes the outputs
+        data = read_shard(transformed_examples.path, spec, config, 0, spread.workers)
+    else:
+        data = read_training_data(transformed_examples.path, spec, config)
+    keras.utils.set_random_seed(config.training.seed)
+    with make_strategy(spread).scope():  # after the workers' end: one of them had this machine's GPUs
+        fitted = build(model_uri, spec, config, acceleration)
+    if spread.workers > 1:
+        history = take_finished(fitted, data, config.training, checkpoints)
+    else:
+        check_predictions(fitted, data, config)
+        history = fit(fitted, data, config.training, checkpoints)
     if acceleration.policy != "float32":  # which servers compute in, and all but the last bits of an answer need
         fitted, weights = build(model_uri, spec, config), fitted.get_weights()
         fitted.set_weights(weights)
     check_predictions(fitted, data, config)
-    if not is_chief(strategy):
-        return ("",)
 
     features = model_inputs(read_schema(transform_graph.path))
     rows = choose_rows(eval_sample.path, transformed_examples.path, spec, features)

@@ -1,9 +1,13 @@
-"""Transformed examples in memory, and the order in which training sees them."""
+"""The labelled rows of the training split, and the order in which training sees them.
+
+An epoch's order depends on seed, epoch, files and the size of a row alone, not on whether the features fit in memory
+(docs/decisions/0070-an-epoch-is-shuffled-window-by-window.md).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,32 +16,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+from components.train_model.features import Features, HeldFeatures, Spec, StreamedFeatures
 from slipway.data.examples.dataset import files_of_split
 from slipway.data.labels import encode_labels
 from slipway.data.weights import read_weights
-from slipway.errors import DataError, ModuleError
+from slipway.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from components.train_model.config import TrainConfig
 
-Spec = dict[str, tf.io.FixedLenFeature]  # shape (without the batch) and dtype of each transformed feature
+WINDOW_BYTES = 64 << 20  # of features that are shuffled together; memory holds them about five times
 
-
-def read_features(files: list[Path], spec: Spec, rows: int | None = None) -> dict[str, NDArray[Any]]:
-    """Transformed features as arrays `[rows, *shape]`; column by column, so that memory holds one copy."""
-    features = {}
-    for name in sorted(spec):
-        column = _read_column(files, name).slice(0, rows)
-        while pa.types.is_fixed_size_list(column.type):
-            column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
-        features[name] = np.asarray(column.to_numpy()).reshape(-1, *spec[name].shape)
-    return features
-
-
-def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
-    return pa.chunked_array([chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks])
+Rows = Iterable["NDArray[np.int64]"]  # the places of rows, a window at a time
 
 
 @dataclass(frozen=True)
@@ -48,47 +42,97 @@ class TrainingData:
     weighted mean (Keras divides by the number of rows).
     """
 
-    features: dict[str, NDArray[Any]]
+    features: Features
     labels: NDArray[Any]
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
 
-    def training_batches(self, wanted: int, seed: int, first_epoch: int, epochs: int) -> tuple[tf.data.Dataset, int]:
-        """All epochs, one after the other, and the batches in each; an epoch's order depends on seed and number only.
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many rows the model is trained on, and how many are held back."""
+        return len(self.train), len(self.validation)
+
+    def training_batches(self, wanted: int, seed: int, epoch: Callable[[], int]) -> tuple[tf.data.Dataset, int]:
+        """One epoch, the one that `epoch` tells when it begins, and how many batches it has.
 
         So a training that was killed goes on with the order that it would have had. A batch has the wanted size, or all
         rows where there are fewer; the rest of a shuffled epoch is left out, so that all batches weigh the same.
         """
         size = min(wanted, len(self.train))
         steps = len(self.train) // size
-        rows = tf.constant(self.train)
+        return self._batches(lambda: self.shuffled(seed, epoch()), size, steps), steps
 
-        def batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            order = tf.random.experimental.stateless_shuffle(rows, seed=tf.stack([tf.constant(seed, tf.int64), epoch]))
-            return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * size], [steps, size]))
+    def validation_batches(self, size: int = 8192) -> tf.data.Dataset:
+        """The validation rows in the order of the files."""
+        return self._batches(lambda: self._windows(self.validation), size, -(-len(self.validation) // size))
 
-        epochs_left = tf.data.Dataset.range(first_epoch, epochs)
-        return epochs_left.flat_map(batches).map(self._gather()).prefetch(2), steps
+    def shuffled(self, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """The rows of an epoch in its order: row groups are shuffled, then the rows of as many as a window holds."""
+        for number, rows in enumerate(self._windows(self.train, np.random.default_rng([seed, epoch]))):
+            order = tf.random.experimental.stateless_shuffle(rows, seed=[seed, epoch + (number << 32)])
+            yield order.numpy()
 
-    def validation_batches(self, batch_size: int = 8192) -> tf.data.Dataset:
-        """The validation rows."""
-        return tf.data.Dataset.from_tensor_slices(self.validation).batch(batch_size).map(self._gather()).cache()
+    def _windows(self, rows: NDArray[np.int64], random: np.random.Generator | None = None) -> Rows:
+        """Sorted rows by windows of row groups, which `random` shuffles unless one window holds them all."""
+        window, starts = max(WINDOW_BYTES // self.features.row_bytes, 1), self.features.starts
+        if len(rows) <= window:
+            yield rows
+            return
+        ends = np.searchsorted(rows, starts)
+        groups = np.arange(len(starts) - 1) if random is None else random.permutation(len(starts) - 1)
+        kept: list[NDArray[np.int64]] = []
+        count = 0
+        for group in groups:
+            kept.append(rows[ends[group] : ends[group + 1]])
+            count += len(kept[-1])
+            if count >= window:
+                yield np.concatenate(kept)
+                kept, count = [], 0
+        if count:
+            yield np.concatenate(kept)
 
-    def _gather(self) -> Any:
-        features = {name: tf.constant(values) for name, values in self.features.items()}
-        others = [tf.constant(values) for values in (self.labels, self.weights) if values is not None]
-        return lambda rows: (
-            {name: tf.gather(values, rows) for name, values in features.items()},
-            *(tf.gather(values, rows) for values in others),
-        )
+    def _batches(self, windows: Callable[[], Rows], size: int, steps: int) -> tf.data.Dataset:
+        """So many batches of the rows in the order of the windows."""
+
+        def read() -> Iterator[Any]:
+            left = self.take(np.empty(0, np.int64))
+            for rows in windows():
+                found = self.take(rows)
+                if len(left[1]):
+                    found = tf.nest.map_structure(lambda *both: np.concatenate(both), left, found)
+                whole = len(found[1]) // size * size
+                if whole:
+                    yield tf.nest.map_structure(lambda values, end=whole: values[:end], found)
+                left = tf.nest.map_structure(lambda values, begin=whole: values[begin:].copy(), found)
+            if len(left[1]):
+                yield left
+
+        def cut(*window: Any) -> tf.data.Dataset:
+            starts = tf.data.Dataset.range(0, tf.shape(window[1], tf.int64)[0], size)
+            return starts.map(lambda start: tf.nest.map_structure(lambda values: values[start : start + size], window))
+
+        empty = self.take(np.empty(0, np.int64))
+        signature = tf.nest.map_structure(lambda one: tf.TensorSpec((None, *one.shape[1:]), _type(one)), empty)
+        parts = tf.data.Dataset.from_generator(read, output_signature=signature)
+        batches = parts.prefetch(1).flat_map(cut).take(steps)
+        return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Some rows as a batch: features, labels and, if there are any, weights."""
+        others = [values[rows] for values in (self.labels, self.weights) if values is not None]
+        return self.features.take(rows), *others
+
+
+def _type(values: NDArray[Any]) -> tf.DType:
+    return tf.string if values.dtype == object else tf.as_dtype(values.dtype)
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The training split in memory, before it is known which rows are held back."""
+    """The training split, before it is known which rows are held back."""
 
-    features: dict[str, NDArray[Any]]
+    features: Features
     labels: NDArray[Any]
     weights: NDArray[np.float64] | None
     groups: NDArray[np.int64] | None
@@ -116,7 +160,7 @@ class TrainingRows:
 
     def only(self, rows: NDArray[np.int64]) -> TrainingRows:
         """A copy of some rows."""
-        features = {name: values[rows] for name, values in self.features.items()}
+        features = HeldFeatures(self.features.take(rows))
         weights = None if self.weights is None else self.weights[rows]
         groups = None if self.groups is None else self.groups[rows]
         return TrainingRows(features, self.labels[rows], weights, groups, np.arange(len(rows)))
@@ -135,14 +179,12 @@ def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> 
         ModuleError: a transformed feature is NaN or infinite.
     """
     files = files_of_split(transformed_path, "train")
-    features = read_features(files, spec)
+    return label_rows(files, StreamedFeatures(files, spec).held_if_small(), task)
+
+
+def label_rows(files: list[Path], features: Features, task: TrainConfig) -> TrainingRows:
+    """The rows of these features with what the files say of them otherwise; raises as `read_training_rows` does."""
     labels = encode_labels(_read_column(files, task.label.column), task.task, task.class_names)
-    for name, values in features.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ModuleError(
-                f"preprocessing_fn answers {name!r} with NaN or infinity in {int((~np.isfinite(values)).sum())} places "
-                "of the training split: fill missing values, and bound what is divided or exponentiated"
-            )
     weight = task.label.weight
     weights = None if weight is None else read_weights(_read_column(files, weight), weight)
     rows = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
@@ -155,6 +197,10 @@ def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> 
     return TrainingRows(features, labels, weights, groups, rows)
 
 
+def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks])
+
+
 def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:
     """The training split with a share held back; raises as `read_training_rows` and `hold_back_groups` do."""
     return read_training_rows(transformed_path, spec, task).hold_back(task)
@@ -164,10 +210,10 @@ def hold_back(labels: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_
     """Which rows are held back: of each class, and of low and high numbers, the same share; at least one, never all."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(labels))
-    rows = rows[np.argsort(labels.reshape(-1)[rows], kind="stable")]
+    by_label = np.argsort(labels.reshape(-1)[rows], kind="stable")
     count = min(max(1, round(share * len(rows))), len(rows) - 1)
     held = np.zeros(len(rows), np.bool_)
-    held[rows[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]] = True
+    held[rows[by_label[((np.arange(count) + rng.random()) * len(rows) / count).astype(np.int64)]]] = True
     return held
 
 

@@ -28,7 +28,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from components.train_model.dataset import Spec, read_features
+from components.train_model.features import Spec, StreamedFeatures
 from serving.protocol.signatures import CLASSIFY, CLASSIFY_METHOD
 from slipway.data.examples.dataset import files_of_split
 from slipway.data.tensors import (
@@ -240,8 +240,7 @@ def choose_rows(
     missing = np.sum([column.is_null().to_numpy() for column in columns], axis=0)
     spread = np.linspace(0, rows.num_rows - 1, RECORDED_ROWS // 2).astype(int)
     chosen = np.unique([*spread, *np.argsort(-missing, kind="stable")[: RECORDED_ROWS // 2]])
-    transformed = read_features([file], spec, rows.num_rows)
-    return rows.take(chosen), {name: values[chosen] for name, values in transformed.items()}
+    return rows.take(chosen), StreamedFeatures([file], spec).take(chosen)
 
 
 def write_recorded(

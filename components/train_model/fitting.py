@@ -25,6 +25,7 @@ from slipway.runs.training_log import EPOCH_LINE, HISTORY, Epoch, History
 from slipway.stores import storage
 
 SLOTS = ("a.npz", "b.npz")
+STEPS_AT_ONCE = 32  # of one call from Python into TensorFlow; the last of an epoch may do fewer
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
@@ -47,7 +48,7 @@ class Checkpoints:
     """
 
     def __init__(self, uri: str, writable: bool = True) -> None:
-        self._uri = uri
+        self.uri = uri
         self.writable = writable
 
     def save(self, epoch: int, arrays: Arrays, state: str) -> None:
@@ -55,14 +56,14 @@ class Checkpoints:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, __state__=np.array(state), **arrays)
         try:
-            storage.write_bytes(storage.join(self._uri, SLOTS[epoch % len(SLOTS)]), buffer.getvalue())
+            storage.write_bytes(storage.join(self.uri, SLOTS[epoch % len(SLOTS)]), buffer.getvalue())
         except StoreError as error:
             log.warning("the checkpoint after epoch %d is not saved: %s", epoch, error)
 
     def load(self) -> list[tuple[str, Arrays]]:
         """State and arrays of each readable checkpoint."""
         found = []
-        for uri in (storage.join(self._uri, slot) for slot in SLOTS):
+        for uri in (storage.join(self.uri, slot) for slot in SLOTS):
             try:
                 if storage.exists(uri):
                     with np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False) as stored:
@@ -74,10 +75,14 @@ class Checkpoints:
                 log.warning("the checkpoint %s is damaged and left out: %s", uri, error)
         return found
 
+    def hold_finished(self) -> bool:
+        """Whether one of them is of a training that has ended."""
+        return any(_State.model_validate_json(text).history.stopped != "running" for text, _ in self.load())
+
     def clear(self) -> None:
         """Removes them: the training is done."""
         try:
-            storage.delete_folder(self._uri)
+            storage.delete_folder(self.uri)
         except StoreError as error:
             log.warning("the checkpoints of a finished training are not removed: %s", error)
 
@@ -90,13 +95,14 @@ class _State(BaseModel):
     waited: int = 0
 
 
-class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """After each epoch: records, compares, checkpoints, stops."""
 
     def __init__(self, training: Training, checkpoints: Checkpoints | None) -> None:
         super().__init__()
         self._training, self._checkpoints, self.state = training, checkpoints, _State()
         self.best: list[NDArray[Any]] = []
+        self.epoch = 0
         self._started = time.perf_counter()
 
     def resume(self) -> None:
@@ -112,14 +118,15 @@ class _Monitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
                 variable.assign(value)
             self.best = [arrays[f"b{index}"] for index in range(len(self.model.weights))]
             self.state = state
-            self.state.history.resumed_after_epoch = len(state.history.epochs)
             log.info("resumed after epoch %d", len(state.history.epochs))
             return
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._started = time.perf_counter()
+        """Starts the clock."""
+        self.epoch, self._started = epoch, time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises a TrainingError if the loss is no longer a number."""
         record = _record(epoch + 1, logs or {}, time.perf_counter() - self._started)
         self.state.history.epochs.append(record)
         better = record.val_loss < self.state.best_loss
@@ -166,18 +173,19 @@ def fit(
         ModuleError: the model cannot be trained on this data.
     """
     started = time.perf_counter()
-    monitor = _Monitor(training, checkpoints)
+    monitor = Monitor(training, checkpoints)
     monitor.set_model(model)
     monitor.resume()
     done = len(monitor.state.history.epochs)
+    monitor.state.history.resumed_after_epoch = done or None
     if monitor.state.history.stopped == "running":
-        batches, steps = data.training_batches(training.batch_size, training.seed, done, training.epochs)
+        batches, _ = data.training_batches(training.batch_size, training.seed, lambda: monitor.epoch)
+        model.steps_per_execution = max(model.steps_per_execution, STEPS_AT_ONCE)
         try:
             model.fit(
                 batches,
                 initial_epoch=done,
                 epochs=training.epochs,
-                steps_per_epoch=steps,
                 validation_data=data.validation_batches(),
                 callbacks=[monitor, *([watch] if watch else [])],
                 shuffle=False,
@@ -188,8 +196,30 @@ def fit(
     model.set_weights(monitor.best)
     history = monitor.state.history
     history.parameters = model.count_params()
-    history.train_rows, history.validation_rows = len(data.train), len(data.validation)
+    history.train_rows, history.validation_rows = data.counts
     history.seconds = time.perf_counter() - started
+    return history
+
+
+def take_finished(model: keras.Model, data: TrainingData, training: Training, checkpoints: Checkpoints) -> History:
+    """The history of a training that others have finished; its best epoch's weights are put into the model.
+
+    Raises:
+        StoreError: the checkpoints are not those of a finished training.
+    """
+    monitor = Monitor(training, checkpoints)
+    monitor.set_model(model)
+    monitor.resume()
+    history = monitor.state.history
+    if history.stopped == "running":
+        raise StoreError(
+            f"the training ended, and its last checkpoint is not at {checkpoints.uri}: the chief's log says why it was "
+            "not written; start the step again, which goes on from the one before"
+        )
+    model.set_weights(monitor.best)
+    history.parameters = model.count_params()
+    history.train_rows, history.validation_rows = data.counts
+    history.seconds = sum(epoch.seconds for epoch in history.epochs)
     return history
 
 

@@ -24,9 +24,10 @@ def transform_features(
     examples: the same files and rows in the same order, as Parquet, each with the transformed features and, as they
     were, label, weight and `group`, the column of a split by group.
 
-    A runner outside this process needs the artifacts on a path that its workers share, and `--temp_location` for what
-    they write meanwhile.
+    Beam's workers on other machines read and write the artifacts by their URIs.
     """
+    from functools import partial
+
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from components.transform_features.transform import (
@@ -35,9 +36,10 @@ def transform_features(
         analyze,
         materialize,
         one_message,
+        preprocess,
     )
-    from slipway.data.beam import BeamConfig, scratch_folder
-    from slipway.data.examples.dataset import read_manifest
+    from slipway.data.beam import BeamRun, scratch_folder
+    from slipway.data.examples.dataset import read_manifest, row_groups
     from slipway.data.schema import model_inputs, read_schema, write_schema
     from slipway.data.tensors import RawFeatures
     from slipway.errors import DataError
@@ -45,7 +47,7 @@ def transform_features(
     from slipway.stores import storage
     from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, clear_artifact
 
-    config = BeamConfig.model_validate(beam)
+    engine = BeamRun.model_validate(beam)
     target, manifest = Label.model_validate(label), read_manifest(examples.path)
     kept = tuple(dict.fromkeys(name for name in (target.column, target.weight, group) if name))
     if manifest.rows.train == 0:
@@ -54,11 +56,15 @@ def transform_features(
     features = RawFeatures(tuple(model_inputs(asked)))
     clear_artifact(transform_graph.path, TRANSFORM_GRAPH)
     clear_artifact(transformed_examples.path, TRANSFORMED)
-    with one_message(), scratch_folder(PipelineOptions(config.flags)) as scratch:
+    source, written = engine.place(examples), engine.place(transformed_examples)
+    if not engine.in_process:
+        storage.delete_folder(written)
+    with one_message(), scratch_folder(PipelineOptions(engine.flags)) as scratch:
         graph = storage.join(scratch, "graph")
         absent = absent_columns(manifest, target, group, asked)
-        analyze(examples.path, features, preprocessing_uri, absent, config, scratch, graph)
-        materialize(Transform(examples.path, features, kept, graph, transformed_examples.path), config)
+        groups = [(storage.join(source, file), index) for file, index in row_groups(examples.path, "train")]
+        analyze(groups, features, partial(preprocess, preprocessing_uri, absent), engine, scratch, graph)
+        materialize(Transform(source, features, kept, graph, written), examples.path, engine)
         storage.write_text(storage.join(transformed_examples.path, TRANSFORMED), "")
         write_schema(asked, transform_graph.path)
         storage.copy_folder(graph, transform_graph.path, TRANSFORM_GRAPH)

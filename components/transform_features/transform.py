@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slipway.data.examples.dataset import SPLITS, files_of_split
+from slipway.data.examples.dataset import SPLITS, row_groups
 from slipway.data.tensors import list_columns
 from slipway.errors import DataError, ModuleError, SlipwayError, TrainingError
 from slipway.module_kit.loader import load_function
+from slipway.stores import storage
 from slipway.stores.artifacts import writing
 from slipway.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
-    from slipway.data.beam import BeamConfig
+    from slipway.data.beam import BeamRun
     from slipway.data.examples.dataset import Manifest
     from slipway.data.tensors import RawFeatures
     from slipway.module_api import Label
@@ -90,43 +91,43 @@ def _require_tensors(outputs: Any) -> None:
 
 @dataclass(frozen=True)
 class Transform:
-    """Transforms one file of examples by the saved graph: the same on one machine and on a Beam worker."""
+    """Transforms one file of examples by the saved graph: the same on one machine and on a Beam worker, by URI."""
 
-    examples_path: str
+    examples_uri: str
     features: RawFeatures
     kept: tuple[str, ...]  # label, weight and group
-    graph_path: str
-    transformed_path: str
+    graph_uri: str
+    transformed_uri: str
 
     def __call__(self, file: str) -> None:
-        """Writes `transformed_path/file`: each row of `examples_path/file`, transformed, and the columns kept.
+        """Writes `transformed_uri/file`: each row of `examples_uri/file`, transformed, and the columns kept.
 
         A scalar is a column, a tensor is a column of fixed-size lists (row-major), so that a column of the file is
-        one numpy array of the training, without a copy.
+        one numpy array of the training, without a copy. A file that a second worker writes too is whole at any time.
         """
-        target = Path(self.transformed_path, file)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.partial")
-        writer = None
-        for table in self._tables(Path(self.examples_path, file)):
-            with writing(self.transformed_path):
-                options = {"compression": "lz4", "use_dictionary": list(self.kept)}
-                writer = writer or pq.ParquetWriter(beside, table.schema, **options)
+        target = storage.join(self.transformed_uri, file)
+        tables = self._tables(storage.join(self.examples_uri, file))
+        first = next(tables, None)
+        if first is None:
+            return
+        options = {"compression": "lz4", "use_dictionary": list(self.kept)}
+        with (
+            storage.creating(target, target.rpartition("/")[0]) as beside,
+            writing(self.transformed_uri),
+            pq.ParquetWriter(beside, first.schema, **options) as writer,
+        ):
+            for table in chain([first], tables):
                 writer.write_table(table)
-        if writer:
-            with writing(self.transformed_path):
-                writer.close()
-                beside.replace(target)
 
-    def _tables(self, path: Path) -> Iterator[pa.Table]:
+    def _tables(self, uri: str) -> Iterator[pa.Table]:
         from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
-        graph = _load_graph(self.graph_path)
+        graph = _load_graph(self.graph_uri)
         adapter = TensorAdapter(self.features.adapter())
-        with pq.ParquetFile(path) as parquet:
+        with storage.open_read(uri) as stream, pq.ParquetFile(stream) as parquet:
             for name in self.kept:
                 if name not in parquet.schema_arrow.names:
-                    raise DataError(f"{path} has no column {name!r}, the label, the weight or the group of module.yaml")
+                    raise DataError(f"{uri} has no column {name!r}, the label, the weight or the group of module.yaml")
             for batch in parquet.iter_batches(BATCH_ROWS):
                 lists = list_columns(batch, self.features.features).combine_chunks().to_batches()[0]
                 outputs = graph.transform_fn(adapter.ToBatchTensors(lists))
@@ -137,10 +138,11 @@ class Transform:
 
 
 @lru_cache(maxsize=1)
-def _load_graph(graph_path: str) -> Any:
+def _load_graph(graph_uri: str) -> Any:
     import tensorflow as tf
 
-    return tf.saved_model.load(f"{graph_path}/transform_fn")
+    with storage.as_local_folder(storage.join(graph_uri, "transform_fn")) as folder:
+        return tf.saved_model.load(str(folder))
 
 
 def _column(values: np.ndarray[Any, Any]) -> pa.Array:
@@ -180,55 +182,52 @@ def absent_columns(manifest: Manifest, label: Label, group: str, schema: schema_
 
 
 def analyze(
-    examples_path: str,
+    groups: list[tuple[str, int]],
     features: RawFeatures,
-    preprocessing_uri: str,
-    absent: dict[str, str],
-    config: BeamConfig,
+    preprocess: Callable[[dict[str, Any]], dict[str, Any]],
+    engine: BeamRun,
     scratch: str,
-    graph_path: str,
+    graph_uri: str,
 ) -> None:
-    """Writes the transform graph; the label is no part of it."""
+    """Writes the transform graph, from row groups by URI; the label is no part of it."""
     import apache_beam
     import tensorflow_transform.beam as tft_beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from tensorflow_transform.tf_metadata import metadata_io
 
-    files = [str(path) for path in files_of_split(examples_path, "train")]
     with (
         tft_beam.Context(temp_dir=scratch),
-        apache_beam.Pipeline(options=PipelineOptions(config.flags, pipeline_type_check=False)) as pipeline,
+        apache_beam.Pipeline(options=PipelineOptions(engine.flags, pipeline_type_check=False)) as pipeline,
     ):
         batches = (
             pipeline
-            | "Files" >> apache_beam.Create(files, reshuffle=not config.in_process)
+            | "RowGroups" >> apache_beam.Create(groups, reshuffle=not engine.in_process)
             | "Read" >> apache_beam.FlatMap(_read, features)
         )
-        analyzer = tft_beam.AnalyzeDataset(partial(preprocess, preprocessing_uri, absent))
-        graph = (batches, features.adapter()) | "Analyze" >> analyzer
-        _ = graph | "Write" >> tft_beam.WriteTransformFn(graph_path)
+        graph = (batches, features.adapter()) | "Analyze" >> tft_beam.AnalyzeDataset(preprocess)
+        _ = graph | "Write" >> tft_beam.WriteTransformFn(graph_uri)
     # WriteTransformFn leaves this out, and TFTransformOutput.raw_feature_spec() needs it.
-    metadata_io.write_metadata(features.metadata(), f"{graph_path}/metadata")
+    metadata_io.write_metadata(features.metadata(), f"{graph_uri}/metadata")
 
 
-def _read(file: str, features: RawFeatures) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(file) as parquet:
+def _read(group: tuple[str, int], features: RawFeatures) -> Iterator[pa.RecordBatch]:
+    uri, index = group
+    with storage.open_read(uri) as stream, pq.ParquetFile(stream) as parquet:
         columns = [one.name for one in features.features if one.name in parquet.schema_arrow.names]
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+        for batch in parquet.iter_batches(BATCH_ROWS, [index], columns):
             yield from list_columns(batch, features.features).combine_chunks().to_batches()
 
 
-def materialize(transform: Transform, config: BeamConfig) -> None:
-    """Transforms every file of both splits."""
-    import apache_beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    root = transform.examples_path
-    files = [str(path.relative_to(root)) for split in SPLITS for path in files_of_split(root, split)]
-    if config.in_process:
+def materialize(transform: Transform, examples_path: str, engine: BeamRun) -> None:
+    """Transforms both splits, here file by file, or on Beam's workers."""
+    files = list(dict.fromkeys(file for split in SPLITS for file, _ in row_groups(examples_path, split)))
+    if engine.in_process:
         for file in files:
             transform(file)
         return
-    with apache_beam.Pipeline(options=PipelineOptions(config.flags)) as pipeline:
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    with apache_beam.Pipeline(options=PipelineOptions(engine.flags)) as pipeline:
         files_of_both = pipeline | "Files" >> apache_beam.Create(files, reshuffle=True)
         _ = files_of_both | "Transform" >> apache_beam.Map(transform)

@@ -39,7 +39,7 @@ def tune_model(
 
     from components.train_model.config import TrainConfig
     from components.tune_model.run import TuneConfig, tune
-    from slipway.compute import DistributionConfig
+    from slipway.compute import Distribution
     from slipway.runs.naming import name_run
     from slipway.runs.summary import TUNING
     from slipway.stores import storage
@@ -53,7 +53,7 @@ def tune_model(
     own = TrainConfig.model_validate_json(training)
     config = own.given(epochs, seed, hyperparameters)
     wanted = TuneConfig.model_validate_json(search).fixed(own, config)
-    devices = DistributionConfig.model_validate(distribution)
+    devices = Distribution.model_validate({**distribution, "workers": 1})
     result = tune(
         *(transform_graph.path, transformed_examples.path, model_uri, config, wanted),
         *(devices, tuning_accelerator, tuning_uri, this),

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from components.train_model.building import NONE, Acceleration, build, check_predictions
 from components.train_model.config import TrainConfig
-from components.train_model.dataset import Spec, TrainingRows
+from components.train_model.dataset import TrainingRows
+from components.train_model.features import Spec
 from components.train_model.fitting import fit
 from slipway.errors import TrainingError
 from slipway.evaluation.metrics import compute_metrics
@@ -131,7 +132,7 @@ class HalvesWatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
             return losses[half]
         rows = self._rows[half]
         answers = [
-            self.model({name: values[batch] for name, values in self._held.features.items()}, training=False)
+            self.model(self._held.features.take(batch), training=False)
             for batch in np.split(rows, range(BATCH, len(rows), BATCH))
         ]
         return np.concatenate([np.asarray(answer, np.float32) for answer in answers])

@@ -12,7 +12,7 @@ from typing import Self
 from pydantic import BaseModel
 
 from components.train_model.config import TrainConfig
-from slipway.compute import DistributionConfig
+from slipway.compute import Distribution
 from slipway.errors import ConfigError
 from slipway.module_api import TUNED_TRAINING, Searched, Tuning
 from slipway.module_kit.loader import defines, load_function
@@ -55,7 +55,7 @@ def tune(
     model_uri: str,
     config: TrainConfig,
     wanted: TuneConfig,
-    devices: DistributionConfig,
+    devices: Distribution,
     accelerator: str,
     tuning_uri: str,
     run: RunContext,
@@ -128,7 +128,7 @@ def _make_judge(
     model_uri: str,
     config: TrainConfig,
     wanted: TuneConfig,
-    devices: DistributionConfig,
+    devices: Distribution,
     accelerator: str,
 ) -> Judge:
     from tensorflow_transform import TFTransformOutput
@@ -161,7 +161,7 @@ def _key(
     config: TrainConfig,
     wanted: TuneConfig,
     searched: list[str],
-    devices: DistributionConfig,
+    devices: Distribution,
     accelerator: str,
 ) -> str:
     """SHA-256 of all but the data that decides a trial: schema, space, code, what is not searched, GPUs, and the rule.
@@ -172,6 +172,8 @@ def _key(
 
     training = config.training.model_dump(mode="json")
     given = config.hyperparameters
+    other = {"workers", "target"}  # a trial has one machine, of whatever platform
+    used = devices.model_dump(exclude=other)
     content = {
         "rule": RULE,
         "code": model_uri.partition("?")[0].rstrip("/").rpartition("/")[2],
@@ -182,7 +184,7 @@ def _key(
         "training": {name: value for name, value in training.items() if f"training.{name}" not in searched},
         "hyperparameters": {name: value for name, value in given.items() if name not in searched},
         # By default as before there was this, so that trials of then stay.
-        **({"devices": [devices.model_dump(), accelerator]} if accelerator or devices != DistributionConfig() else {}),
+        **({"devices": [used, accelerator]} if accelerator or used != Distribution().model_dump(exclude=other) else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

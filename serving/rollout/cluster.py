@@ -22,7 +22,12 @@ _T = TypeVar("_T")
 MANAGER = "slipway-rollout"
 _LONGEST_PAUSE_SECONDS = 8.0  # a lease has to be renewed meanwhile
 _AGAIN = "Run it again once the cluster responds: it resumes"
-_API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Lease": "coordination.k8s.io/v1"}
+_API_VERSIONS = {
+    "Deployment": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "Lease": "coordination.k8s.io/v1",
+    "Job": "batch/v1",
+}
 # Statuses that a pod, or a proxy in front of it, returns temporarily.
 _POD_TRANSIENT = {502, 503, 504}
 # How an apply whose object does not fit the schema is answered, with 500
@@ -70,6 +75,7 @@ class Cluster:
         attempts: Attempts for a request that times out or is answered by 429 or 5xx; 9 outlast 40 seconds.
         timeout: Seconds to connect, and to wait for an answer; integers, as the client drops a fraction without a word.
         pause: Sleeps between attempts.
+        rights: What to do about a right that is missing.
     """
 
     namespace: str
@@ -78,6 +84,7 @@ class Cluster:
     attempts: int = 9
     timeout: tuple[int, int] = (5, 20)
     pause: Callable[[float], None] = time.sleep
+    rights: str = "manifests/rollout-access has the rights that a rollout needs"
     _open: ExitStack = field(init=False, repr=False)
     _dynamic: Any = field(init=False, repr=False)
     _granted: set[str] = field(default_factory=set, init=False, repr=False)  # what was answered before
@@ -294,8 +301,7 @@ class Cluster:
             return ClusterError(f"{told}. Wait until it is gone, and make it anew: {gone}")
         if advice := self.advice(message):
             return ClusterError(f"{told}. {advice}")
-        advice = "manifests/rollout-access has the rights that a rollout needs"
         if right in self._granted or "not yet ready to handle request" in message:
             # A server that starts refuses everything until it has read the rules.
-            return TransientError(told, advice)
-        return ClusterError(f"{told}; {advice}")
+            return TransientError(told, self.rights)
+        return ClusterError(f"{told}; {self.rights}")

@@ -1,63 +1,98 @@
-"""Apache Beam's configuration in the steps that use it."""
+"""How the steps that use Apache Beam run it: in this process, on Dataflow, on Flink, or at any portable job service."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slipway.errors import ConfigError
 from slipway.stores import storage
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
+    from kfp import dsl
 
-IN_PROCESS = "--runner=FnApiRunner"
+Runner = Literal["in_process", "dataflow", "flink", "portable"]
+_RUNNERS: dict[Runner, str] = {
+    "in_process": "FnApiRunner",
+    "dataflow": "DataflowRunner",
+    "flink": "FlinkRunner",
+    "portable": "PortableRunner",
+}
 
 
 class BeamConfig(BaseModel):
-    """Apache Beam, which TensorFlow Transform and the `tfma` engine run on.
+    """Apache Beam, which TensorFlow Transform and the `tfma` engine run on: [beam.md](beam.md).
 
     Attributes:
-        options: Beam's pipeline options, as on its command line: `--runner=DataflowRunner`, `--region=…`. Workers on
-            other machines need `--temp_location`.
+        runner: Engine. `in_process` needs no other machine. `dataflow` takes project, region, account, network, key,
+            labels and image from the other settings; `flink` and `portable` send jobs to `job_endpoint`.
+        job_endpoint: Address of Beam's job server, `HOST:PORT`, for `flink` and `portable`.
+        worker_pool: Address of the pool that starts workers, as the engine's machines see it.
+        temp_location: Folder that all workers can write, for what the engine and TensorFlow Transform write meanwhile:
+            on gs://, or a disk that they share; `<remote_home>/beam/temp` if empty.
+        options: Further flags of Beam's pipelines: `[--max_num_workers=20]`. They come last, so that they override what
+            is derived, and a change of them runs no step again.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    options: list[str] = [IN_PROCESS]
+    runner: Runner = "in_process"
+    job_endpoint: str = Field("", pattern=r"^([^/\s]+:\d+)?$")
+    worker_pool: str = Field("localhost:50000", pattern=r"^[^/\s]+:\d+$")
+    temp_location: str = ""
+    options: tuple[str, ...] = ()
 
-    @property
-    def flags(self) -> list[str]:
-        """The options, with a runner: Beam's default would contact another program on the network."""
-        named = any(option.startswith("--runner") for option in self.options)
-        return self.options if named else [IN_PROCESS, *self.options]
+    @model_validator(mode="after")
+    def _require_complete(self) -> Self:
+        if named := [one for one in self.options if one.split("=")[0].split()[0:1] == ["--runner"]]:
+            raise ValueError(
+                f"beam.options has {named[0]!r}: name the runner in beam.runner, one of {', '.join(_RUNNERS)}"
+            )
+        if loose := [one for one in self.options if not one.startswith("--")]:
+            raise ValueError(f"beam.options has {loose[0]!r}: write each flag and its value as one text, --flag=value")
+        if self.runner in ("flink", "portable") and not self.job_endpoint:
+            raise ValueError(
+                f"beam.runner = {self.runner} needs beam.job_endpoint, the address of Beam's job server as HOST:PORT"
+            )
+        return self
+
+
+class BeamRun(BaseModel):
+    """The parameter `beam` of the steps: what decides a result, and where the flags are that do not.
+
+    Attributes:
+        runner: As in the settings.
+        image: Image of the workers, where the engine starts them by it.
+        flags_uri: JSON list of flags; empty if there are none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runner: Runner = "in_process"
+    image: str = ""
+    flags_uri: str = ""
 
     @property
     def in_process(self) -> bool:
         """Whether Beam runs in this process."""
-        return self.flags[0] == IN_PROCESS
+        return self.runner == "in_process"
 
-    def worker_path(self, path: str) -> str:
-        """The path for Beam's workers: outside Vertex nothing is mounted under `/gcs`.
+    @property
+    def flags(self) -> list[str]:
+        """All flags of a pipeline."""
+        image = [f"--sdk_container_image={self.image}"] if self.image else []
+        further = json.loads(storage.read_text(self.flags_uri)) if self.flags_uri else []
+        return [f"--runner={_RUNNERS[self.runner]}", *image, *further]
 
-        Raises:
-            ConfigError: workers on other machines cannot read it.
-        """
-        if self.in_process:
-            return path
-        if path.startswith(("/s3/", "/minio/")):
-            raise ConfigError(
-                f"{path}: Beam's workers on other machines read no S3; evaluate by evaluation.engine: vectorised, or "
-                f"set beam.options to [{IN_PROCESS}]"
-            )
-        if not path.startswith("/gcs/"):
-            return path
-        return f"gs://{path.removeprefix('/gcs/')}"
+    def place(self, artifact: dsl.Artifact) -> str:
+        """Where Beam's workers find an artifact: its URI, since its path is mounted in this step alone."""
+        return str(artifact.path if self.in_process else artifact.uri)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from slipway.evaluation.metric import EXAMPLE_COUNT, MEAN_LABEL, METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Metrics = dict[str, Floats]
+    Sums = dict[str, Floats]  # over the rows of each slice, [slices] or [slices, classes]
 
 # scikit-learn clips float32 probabilities so; Keras to 1e-7. A saturated wrong answer costs 15.9.
 EPSILON = float(np.finfo(np.float32).eps)
 CUT = 0.5
+ROWS, COUNT, INVALID, LABELS, SPREAD = "rows", "count", "invalid", "labels", "spread"  # keys of sums
 OF_LABELS = (MEAN_LABEL, EXAMPLE_COUNT)  # defined whatever the predictions are
 
 
@@ -50,17 +52,51 @@ def compute_metrics(
 
     Weights are above 0; without them rows count alike.
     """
-    invalid = invalid_predictions(task, predictions)
-    measure = _MEASURES[task](labels, without_invalid(predictions, invalid))
+    rankings = [Ranking(*one) for one in ranked(task, labels, predictions)]
+    of_groups = sum_rows(task, labels, predictions)
     results: list[Metrics] = []
     for slicing in slicings:
         groups = Groups(slicing.codes, len(slicing.values), weights)
-        metrics = measure(groups) | {EXAMPLE_COUNT: groups.rows}
-        spoilt = groups.sum(invalid) > 0
-        for name in metrics.keys() - OF_LABELS:
-            metrics[name][spoilt] = np.nan
-        results.append({metric.name: metrics[metric.name] for metric in METRICS[task]})
+        results.append(derive_metrics(task, of_groups(groups), [ranking.areas(groups) for ranking in rankings]))
     return results
+
+
+def sum_rows(task: Task, labels: NDArray[Any], predictions: NDArray[np.float32]) -> Callable[[Groups], Sums]:
+    """What `derive_metrics` needs of rows in groups; sums of other rows are added by `add_sums`."""
+    invalid = invalid_predictions(task, predictions)
+    of_task = _SUMS[task](labels, without_invalid(predictions, invalid))
+    return lambda groups: {
+        ROWS: groups.rows, COUNT: groups.count, INVALID: groups.sum(invalid), **of_task(groups)
+    }  # fmt: skip
+
+
+def add_sums(one: Sums, other: Sums) -> Sums:
+    """The sums of both; squares around a mean add up with the distance of the means (Chan, Golub and LeVeque, 1979)."""
+    both = {name: values + other[name] for name, values in one.items()}
+    if SPREAD in both:
+        apart = _ratio(one[LABELS], one[COUNT]) - _ratio(other[LABELS], other[COUNT])
+        both[SPREAD] += np.nan_to_num(apart**2 * _ratio(one[COUNT] * other[COUNT], both[COUNT]))
+    return both
+
+
+def derive_metrics(task: Task, sums: Sums, areas: Sequence[tuple[Floats, Floats]]) -> Metrics:
+    """Metrics of slices from the sums over their rows, and from the areas of each of `ranked`."""
+    metrics = _DERIVE[task](sums, areas) | {EXAMPLE_COUNT: sums[ROWS]}
+    for name in metrics.keys() - OF_LABELS:
+        metrics[name][sums[INVALID] > 0] = np.nan
+    return {metric.name: metrics[metric.name] for metric in METRICS[task]}
+
+
+def ranked(
+    task: Task, labels: NDArray[Any], predictions: NDArray[np.float32]
+) -> list[tuple[Floats, NDArray[np.float32]]]:
+    """Labels of 0 and 1 and scores, of which AUC is asked: of a class, or of each against the rest."""
+    clean = without_invalid(predictions, invalid_predictions(task, predictions))
+    if task == "binary":
+        return [(labels.astype(np.float64), clean)]
+    if task == "multiclass":
+        return [((labels == k).astype(np.float64), clean[:, k]) for k in range(clean.shape[1])]
+    return []
 
 
 def without_invalid(predictions: NDArray[np.float32], invalid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -103,90 +139,100 @@ class Groups:
         return _ratio(self.count**2, self.sum(self.weights))
 
 
-def _binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
+def _sum_binary(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Sums]:
+    labels, scores = labels.astype(np.float64), predictions.astype(np.float64)
+    above = (scores > CUT).astype(np.float64)
+    rows = {LABELS: labels, "scores": scores, "chosen": above, "hits": labels * above}
+    rows["losses"] = log_losses(labels, predictions)
+    return lambda groups: {name: groups.sum(values) for name, values in rows.items()}
+
+
+def _derive_binary(sums: Sums, areas: Sequence[tuple[Floats, Floats]]) -> Metrics:
     """Labels 0 and 1, predictions the probability of 1; predicted positive is a score above 0.5.
 
     Formulas: https://en.wikipedia.org/wiki/Confusion_matrix. Calibration is TFMA's `Calibration`, the mean prediction
     by the mean label.
     """
-    labels, scores = labels.astype(np.float64), predictions.astype(np.float64)
-    above = (scores > CUT).astype(np.float64)
-    right = labels * above
-    losses = log_losses(labels, predictions)
-    ranking = Ranking(labels, predictions)
+    count, positives, chosen, hits = sums[COUNT], sums[LABELS], sums["chosen"], sums["hits"]
+    [(auc, auc_pr)] = areas
+    negatives = count - positives
+    rejected = negatives - (chosen - hits)
+    return {
+        "auc": auc,
+        "auc_pr": auc_pr,
+        "log_loss": _ratio(sums["losses"], count),
+        "accuracy": _ratio(hits + rejected, count),
+        "balanced_accuracy": (_ratio(hits, positives) + _ratio(rejected, negatives)) / 2,
+        "precision": _ratio(hits, chosen),
+        "recall": _ratio(hits, positives),
+        "f1": _ratio(2 * hits, positives + chosen),
+        "calibration": _ratio(sums["scores"], positives),
+        "mean_prediction": _ratio(sums["scores"], count),
+        "mean_label": _ratio(positives, count),
+    }
 
-    def measure(groups: Groups) -> Metrics:
-        positives, chosen, hits = groups.sum(labels), groups.sum(above), groups.sum(right)
-        negatives = groups.count - positives
-        rejected = negatives - (chosen - hits)
-        auc, auc_pr = ranking.areas(groups)
+
+def _sum_multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Sums]:
+    labels, classes = labels.astype(np.int64), predictions.shape[1]
+    losses, right, best = log_losses(labels, predictions), are_right(labels, predictions), predictions.argmax(axis=1)
+
+    def measure(groups: Groups) -> Sums:
+        cells, chosen = (
+            Groups(groups.codes * classes + of, groups.size * classes, groups.weights) for of in (labels, best)
+        )
+        by_class = {"of_class": cells.count, "right_of_class": cells.sum(right), "chosen": chosen.count}
         return {
-            "auc": auc,
-            "auc_pr": auc_pr,
-            "log_loss": groups.mean(losses),
-            "accuracy": _ratio(hits + rejected, groups.count),
-            "balanced_accuracy": (_ratio(hits, positives) + _ratio(rejected, negatives)) / 2,
-            "precision": _ratio(hits, chosen),
-            "recall": _ratio(hits, positives),
-            "f1": _ratio(2 * hits, positives + chosen),
-            "calibration": _ratio(groups.sum(scores), positives),
-            "mean_prediction": groups.mean(scores),
-            "mean_label": groups.mean(labels),
+            "losses": groups.sum(losses),
+            "right": groups.sum(right),
+            **{name: values.reshape(groups.size, classes) for name, values in by_class.items()},
         }
 
     return measure
 
 
-def _multiclass(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
+def _derive_multiclass(sums: Sums, areas: Sequence[tuple[Floats, Floats]]) -> Metrics:
     """Labels are class indices, predictions `[N, K]` probabilities.
 
     AUC is one class against the rest, averaged over the classes for which it is defined in the slice. Balanced accuracy
     is the recall averaged over the classes that the slice's labels have, as in scikit-learn (whose AUC refuses where a
     class is absent); macro F1 is averaged over those that its labels or its predictions have.
     """
-    labels, classes = labels.astype(np.int64), predictions.shape[1]
-    losses, right, best = log_losses(labels, predictions), are_right(labels, predictions), predictions.argmax(axis=1)
-    rankings = [Ranking((labels == index).astype(np.float64), predictions[:, index]) for index in range(classes)]
+    right = sums["right_of_class"]
+    return {
+        "auc": mean_defined(np.stack([auc for auc, _ in areas], axis=1)),
+        "log_loss": _ratio(sums["losses"], sums[COUNT]),
+        "accuracy": _ratio(sums["right"], sums[COUNT]),
+        "balanced_accuracy": mean_defined(_ratio(right, sums["of_class"])),
+        "macro_f1": mean_defined(_ratio(2 * right, sums["of_class"] + sums["chosen"])),
+    }
 
-    def measure(groups: Groups) -> Metrics:
-        cells, chosen = (
-            Groups(groups.codes * classes + of, groups.size * classes, groups.weights) for of in (labels, best)
-        )
-        return {
-            "auc": mean_defined(np.stack([ranking.areas(groups)[0] for ranking in rankings], axis=1)),
-            "log_loss": groups.mean(losses),
-            "accuracy": groups.mean(right),
-            "balanced_accuracy": mean_defined(cells.mean(right).reshape(groups.size, classes)),
-            "macro_f1": mean_defined(
-                _ratio(2 * cells.sum(right), cells.count + chosen.count).reshape(groups.size, classes)
-            ),
-        }
+
+def _sum_regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Sums]:
+    errors, labels = _errors(labels, predictions), labels.astype(np.float64)
+    rows = {LABELS: labels, "predictions": predictions.astype(np.float64)}
+    rows |= {"absolute": np.abs(errors), "squared": errors**2}
+
+    def measure(groups: Groups) -> Sums:
+        sums = {name: groups.sum(values) for name, values in rows.items()}
+        means = _ratio(sums[LABELS], groups.count)
+        return sums | {SPREAD: groups.sum((labels - means[groups.codes]) ** 2)}
 
     return measure
 
 
-def _regression(labels: NDArray[Any], predictions: NDArray[Any]) -> Callable[[Groups], Metrics]:
+def _derive_regression(sums: Sums, areas: Sequence[tuple[Floats, Floats]]) -> Metrics:
     """R² is 1 - SSE / SST, scikit-learn's `r2_score`; undefined where all labels are equal."""
-    errors, labels, predictions = (
-        _errors(labels, predictions),
-        labels.astype(np.float64),
-        predictions.astype(np.float64),
-    )
-    absolute, squared = np.abs(errors), errors**2
-
-    def measure(groups: Groups) -> Metrics:
-        squares, mean_label = groups.mean(squared), groups.mean(labels)
-        return {
-            "mean_absolute_error": groups.mean(absolute),
-            "mean_squared_error": squares,
-            "root_mean_squared_error": np.sqrt(squares),
-            "r_squared": 1 - _ratio(squares, groups.mean((labels - mean_label[groups.codes]) ** 2)),
-            "calibration": _ratio(groups.sum(predictions), groups.sum(labels)),
-            "mean_prediction": groups.mean(predictions),
-            "mean_label": mean_label,
-        }
-
-    return measure
+    count = sums[COUNT]
+    squares = _ratio(sums["squared"], count)
+    return {
+        "mean_absolute_error": _ratio(sums["absolute"], count),
+        "mean_squared_error": squares,
+        "root_mean_squared_error": np.sqrt(squares),
+        "r_squared": 1 - _ratio(squares, _ratio(sums[SPREAD], count)),
+        "calibration": _ratio(sums["predictions"], sums[LABELS]),
+        "mean_prediction": _ratio(sums["predictions"], count),
+        "mean_label": _ratio(sums[LABELS], count),
+    }
 
 
 def are_right(labels: NDArray[Any], predictions: NDArray[Any]) -> Floats:
@@ -227,13 +273,7 @@ class Ranking:
         self.scores = scores[self.order]
 
     def areas(self, groups: Groups) -> tuple[Floats, Floats]:
-        """Area under the ROC curve, and average precision, of every slice.
-
-        AUC counts the pairs of a positive and a negative that are ranked rightly, ties by half (Hanley and McNeil,
-        1982, https://doi.org/10.1148/radiology.143.1.7063747): scikit-learn's `roc_auc_score`. The area under the
-        precision-recall curve is scikit-learn's `average_precision_score`, sum of (R_n - R_n-1) P_n; TFMA's own
-        interpolates between the thresholds instead, and gives 0.19 for 0.33 where positives are few.
-        """
+        """The areas of every slice, as `integrate` has them."""
         if not len(groups.codes):
             return np.full(groups.size, np.nan), np.full(groups.size, np.nan)
         sliced = groups.codes[self.order]
@@ -243,25 +283,50 @@ class Ranking:
         sliced, labels, scores = sliced[by_slice], self.labels[by_slice], self.scores[by_slice]
         new = np.concatenate([[True], (sliced[1:] != sliced[:-1]) | (scores[1:] != scores[:-1])])
         starts = np.flatnonzero(new)
-        ties = Groups(sliced[starts], groups.size)  # one row for all that share a score
-        positives, total = np.add.reduceat(labels * weights, starts), np.add.reduceat(weights, starts)
-        all_positives, count = ties.sum(positives), ties.sum(total)
-        above = np.cumsum(positives) - _before(all_positives)[ties.codes]
-        seen = np.cumsum(total) - _before(count)[ties.codes]
-        pairs = ties.sum((total - positives) * (above - positives / 2))
-        precise = ties.sum(positives * above / seen)
-        return _ratio(pairs, all_positives * (count - all_positives)), _ratio(precise, all_positives)
+        tied = np.add.reduceat(labels * weights, starts), np.add.reduceat(weights, starts)
+        return integrate([(sliced[starts], *tied)], groups.size)
 
 
-_MEASURES: dict[Task, Callable[[NDArray[Any], NDArray[Any]], Callable[[Groups], Metrics]]] = {
-    "binary": _binary,
-    "multiclass": _multiclass,
-    "regression": _regression,
+def integrate(ties: Iterable[tuple[NDArray[np.int64], Floats, Floats]], size: int) -> tuple[Floats, Floats]:
+    """Area under the ROC curve, and average precision, of every slice.
+
+    AUC counts the pairs of a positive and a negative that are ranked rightly, ties by half (Hanley and McNeil,
+    1982, https://doi.org/10.1148/radiology.143.1.7063747): scikit-learn's `roc_auc_score`. The area under the
+    precision-recall curve is scikit-learn's `average_precision_score`, sum of (R_n - R_n-1) P_n; TFMA's own
+    interpolates between the thresholds instead, and gives 0.19 for 0.33 where positives are few.
+
+    Args:
+        ties: Slice, positives and all of the rows that share a score: by slice and falling score, in parts.
+        size: How many slices there are.
+    """
+    all_positives, count, pairs, precise = (np.zeros(size) for _ in range(4))
+    for codes, positives, total in ties:
+        first = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+        runs = np.diff(np.append(first, len(codes)))
+
+        def up_to(values: Floats, before: Floats, codes: Any = codes, first: Any = first, runs: Any = runs) -> Floats:
+            summed = np.cumsum(values)
+            at_start: Floats = summed[first] - values[first] - before[codes[first]]
+            return np.asarray(summed - np.repeat(at_start, runs))
+
+        above, seen = up_to(positives, all_positives), up_to(total, count)
+        pairs += np.bincount(codes, (total - positives) * (above - positives / 2), size)
+        precise += np.bincount(codes, positives * above / seen, size)
+        all_positives += np.bincount(codes, positives, size)
+        count += np.bincount(codes, total, size)
+    return _ratio(pairs, all_positives * (count - all_positives)), _ratio(precise, all_positives)
+
+
+_SUMS: dict[Task, Callable[[NDArray[Any], NDArray[Any]], Callable[[Groups], Sums]]] = {
+    "binary": _sum_binary,
+    "multiclass": _sum_multiclass,
+    "regression": _sum_regression,
 }
-
-
-def _before(sizes: Floats) -> Floats:
-    return np.asarray(np.cumsum(sizes) - sizes)
+_DERIVE: dict[Task, Callable[[Sums, Sequence[tuple[Floats, Floats]]], Metrics]] = {
+    "binary": _derive_binary,
+    "multiclass": _derive_multiclass,
+    "regression": _derive_regression,
+}
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

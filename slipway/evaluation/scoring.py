@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from slipway.data.labels import encode_labels
 from slipway.data.tensors import raw_inputs
 from slipway.data.weights import read_weights
 from slipway.errors import DataError, GateError
+from slipway.evaluation.merging import MergedTables
 from slipway.evaluation.metric import BASELINE, CANDIDATE, EXAMPLE_COUNT
 from slipway.evaluation.metrics import compute_metrics, invalid_predictions
 from slipway.evaluation.slices import Measured, MetricTable, check_columns, slice_rows
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     LoadPredictor = Callable[[str], "Predictor"]  # of the path of a SavedModel; it can be pickled, for Beam
 
 BATCH_ROWS = 16_384
+KEPT_ROWS = 2_000_000  # for curves and comparisons between models: about a gigabyte
+SEED = 23
 
 
 class Predictor(Protocol):
@@ -179,32 +183,52 @@ class Models:
 def measure_in_memory(examples_path: str, rows: EvalRows, load: LoadPredictor, paths: Mapping[str, str]) -> Measured:
     """Streams the eval split through the models of `paths`, and computes the metrics of all slices by NumPy.
 
+    Of more than `KEPT_ROWS` rows the tables count all, and memory holds so many, drawn at random.
+
     Raises:
         DataError: the eval split has no labelled rows.
         GateError: the candidate cannot be loaded or scored.
     """
     models, task = Models(load, paths, rows), rows.config.task
+    share = KEPT_ROWS / max(open_split(examples_path, "eval").count_rows(), 1)
+    random, specs = np.random.default_rng(SEED), [(), *rows.config.slice_specs]
     kept, predicted = [], []
-    for batch in rows.batches(examples_path):
-        predicted.append(models.predict(batch))
-        kept.append(batch.select(rows.kept))
-    table = pa.concat_tables(kept)
-    labels = rows.labels(table)
-    answers = {name: np.concatenate([batch[name] for batch in predicted]) for name in models.paths}
-    slicings = slice_rows(table, [(), *rows.config.slice_specs])
-    judged = {name: one for name, one in answers.items() if name in (CANDIDATE, BASELINE)}
-    weights = rows.weights(table)
-    metrics = {name: compute_metrics(task, labels, one, slicings, weights) for name, one in judged.items()}
+    with TemporaryDirectory(prefix="slipway-evaluation-") as folder:
+        merged = MergedTables(task, folder) if share < 1 else None
+        for batch in rows.batches(examples_path):
+            answers = models.predict(batch)
+            if merged:
+                merged.add(rows.labels(batch), _judged(answers), slice_rows(batch, specs), rows.weights(batch))
+                chosen = np.flatnonzero(random.random(batch.num_rows) < share)
+                batch, answers = batch.take(chosen), {name: one[chosen] for name, one in answers.items()}
+            predicted.append(answers)
+            kept.append(batch.select(rows.kept))
+        table = pa.concat_tables(kept)
+        labels, weights, slicings = rows.labels(table), rows.weights(table), slice_rows(table, specs)
+        answers = {name: np.concatenate([batch[name] for batch in predicted]) for name in models.paths}
+        judged = _judged(answers)
+        if merged:
+            tables, invalid = merged.tables(list(judged)), {name: merged.invalid[name] for name in judged}
+        else:
+            metrics = {name: compute_metrics(task, labels, one, slicings, weights) for name, one in judged.items()}
+            tables = [
+                MetricTable(slicing.columns, slicing.values, ours[EXAMPLE_COUNT].astype(int), ours, theirs)
+                for slicing, ours, theirs in zip_longest(slicings, metrics[CANDIDATE], metrics.get(BASELINE, []))
+            ]
+            invalid = {name: int(invalid_predictions(task, one).sum()) for name, one in judged.items()}
     return Measured(
-        tables=[
-            MetricTable(slicing.columns, slicing.values, ours[EXAMPLE_COUNT].astype(int), ours, theirs)
-            for slicing, ours, theirs in zip_longest(slicings, metrics[CANDIDATE], metrics.get(BASELINE, []))
-        ],
+        tables=tables,
         labels=labels,
         answers=answers,
         slicings=slicings,
-        invalid={name: int(invalid_predictions(task, one).sum()) for name, one in judged.items()},
+        invalid=invalid,
         unlabelled=rows.unlabelled(examples_path),
         problems=models.problems,
+        sampled=merged is not None,
         weights=weights,
     )
+
+
+def _judged(answers: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Those of the models whose metrics are in the tables."""
+    return {name: one for name, one in answers.items() if name in (CANDIDATE, BASELINE)}

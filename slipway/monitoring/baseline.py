@@ -6,7 +6,7 @@ frequent values of categories.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +18,19 @@ from slipway.data.examples.dataset import open_split
 from slipway.evaluation.metric import CANDIDATE
 from slipway.evaluation.results import OVERALL, Evaluation, SliceResult
 from slipway.evaluation.slices import Measured
-from slipway.monitoring.counts import Cells, Counts, choose_cells, place
+from slipway.monitoring.counts import Cells, Counts, add, choose_cells, place, widened
 from slipway.monitoring.label_shares import count_jointly
-from slipway.monitoring.slices import Slice, choose_slices, count_in, places_of
+from slipway.monitoring.slices import Slice, add_rows, choose_slices, count_in, places_of
 from slipway.stores import storage
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
     from numpy.typing import NDArray
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 FILE = "baseline.json"
 SCORE, CLASS = "score", "class"
+CHOOSING_ROWS, BATCH_ROWS, COLUMNS_AT_ONCE = 1 << 20, 1 << 17, 16
 
 
 class Baseline(BaseModel):
@@ -50,7 +52,10 @@ class Baseline(BaseModel):
 def count_baseline(
     examples_path: str | Path, features: Sequence[schema_pb2.Feature], judged: Evaluation, measured: Measured
 ) -> Baseline:
-    """The baseline of a judged model; a column is in memory at a time. Lists and fixed shapes (images) are left out.
+    """The baseline of a judged model, counted batch by batch. Lists and fixed shapes (images) are left out.
+
+    Of more than `CHOOSING_ROWS` training rows, batches from all over them choose the cells and the slices; all are
+    counted.
 
     Args:
         examples_path: Examples; those of the gate's own test have an eval split only, which then stands for training.
@@ -59,42 +64,61 @@ def count_baseline(
         measured: What it was judged by.
     """
     train = open_split(examples_path, "train" if Path(examples_path, "split=train").is_dir() else "eval")
-    there = set(train.schema.names)
+    there, rows = set(train.schema.names), train.count_rows()
     named = [one.name for one in features if one.name in there]
     lists = {name for name in named if str(train.schema.field(name).type).startswith(("list", "large_list"))}
     uncounted = sorted(lists | {one.name for one in features if one.HasField("shape")})
-    slices, groups = [], []
+    slices: list[Slice] = []
     for by in dict.fromkeys(one.columns for one in measured.slicings if one.columns and there.issuperset(one.columns)):
-        sliced_by = {name: train.to_table(columns=[name])[name] for name in by}
-        slices += choose_slices(sliced_by, by)
-        groups += places_of([one for one in slices if tuple(one.columns) == by], sliced_by)
-
-    def column(name: str) -> tuple[Counts, NDArray[np.int64]]:
-        values = train.to_table(columns=[name])[name]
-        cells = choose_cells(values)
-        placed = place(values, cells)
-        count_in(groups, name, placed, cells.size)
-        return Counts(cells=cells, counts=np.bincount(placed, minlength=cells.size).tolist()), placed
-
-    labels, label_places = column(judged.label)
+        chosen = _choosing(train, by, rows)
+        slices += [one.model_copy(update={"rows": 0}) for one in choose_slices(dict(zip(by, chosen, strict=True)), by)]
+    of_slices = {name for one in slices for name in one.columns}
+    names = list(dict.fromkeys([judged.label, *(name for name in named if name not in uncounted)]))
     counted: dict[str, Counts] = {}
-    labels_by: dict[str, list[list[int]]] = {}
-    for name in named:
-        if name not in uncounted:
-            counted[name], placed = column(name)
-            if joint := count_jointly(placed, counted[name].cells, label_places, labels.cells):
-                labels_by[name] = joint
+    joint: dict[str, NDArray[np.int64]] = {}
+    [values] = _choosing(train, (judged.label,), rows)
+    label_cells = choose_cells(values)
+    for start in range(0, len(names), COLUMNS_AT_ONCE):
+        part = names[start : start + COLUMNS_AT_ONCE]
+        cells = {name: choose_cells(_choosing(train, (name,), rows)[0]) for name in part}
+        for batch in _batches(train, list(dict.fromkeys([*part, judged.label, *of_slices]))):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            groups, labels = places_of(slices, columns), place(columns[judged.label], label_cells)
+            if start == 0:
+                add_rows(groups)
+            for name in part:
+                its = cells[name] = widened(cells[name], columns[name])
+                placed = place(columns[name], its)
+                count_in(groups, name, placed, its.size)
+                found = Counts(cells=its, counts=np.bincount(placed, minlength=its.size).tolist())
+                counted[name] = add(found, counted[name]) if name in counted else found
+                if together := count_jointly(placed, its, labels, label_cells):
+                    joint[name] = joint.get(name, 0) + np.array(together)
     return Baseline(
-        rows=train.count_rows(),
-        features=counted,
+        rows=rows,
+        features={name: counted[name] for name in named if name not in uncounted},
         answers=_answers(judged, measured, slices),
         label=judged.label,
-        labels=labels,
-        labels_by=labels_by,
+        labels=counted[judged.label],
+        labels_by={name: joint[name].tolist() for name in named if name in joint},
         metrics=[_with_thresholds(judged), *judged.slices],
         slices=slices,
         uncounted=uncounted,
     )
+
+
+def _batches(train: ds.Dataset, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    batches = train.to_batches(list(columns), batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1)
+    return (batch for batch in batches if batch.num_rows)
+
+
+def _choosing(train: ds.Dataset, columns: Sequence[str], rows: int) -> list[pa.ChunkedArray]:
+    """Columns of `CHOOSING_ROWS` training rows, or of all."""
+    every = -(-rows // CHOOSING_ROWS) or 1
+    chosen = (batch for number, batch in enumerate(_batches(train, columns)) if number % every == 0)
+    schema = pa.schema([train.schema.field(name) for name in columns])
+    found: list[pa.ChunkedArray] = pa.Table.from_batches(chosen, schema).columns
+    return found
 
 
 def write_baseline(baseline: Baseline, folder: str) -> None:

@@ -89,6 +89,15 @@ def choose_cells(values: pa.ChunkedArray | pa.Array) -> Cells:
     return Cells(kind="category", values=[value for value, _ in ranked(values)[:MOST_VALUES]])
 
 
+def widened(cells: Cells, values: pa.ChunkedArray | pa.Array) -> Cells:
+    """The cells with the range of further training rows: they do not move, and the outer ones have no end."""
+    if cells.lowest is None or cells.highest is None:
+        return cells
+    numbers = _numbers(values.drop_null())
+    ends = np.append(numbers[np.isfinite(numbers)], [cells.lowest, cells.highest])
+    return cells.model_copy(update={"lowest": float(ends.min()), "highest": float(ends.max())})
+
+
 def ranked(values: pa.ChunkedArray | pa.Array) -> list[tuple[str, int]]:
     """The values as texts, without missing ones, with their counts: most frequent first, equal counts by value."""
     codes, texts = coded(values)

@@ -6,11 +6,14 @@ the folder `<root>/<pipeline>/<run>/<task>/<salt>` (`provisionOutputs`, backend/
 """
 
 import json
+from pathlib import Path
 
 from slipway.errors import SlipwayError
 from slipway.runs.record import Step
 from slipway.stores import storage
 
+# Kubernetes takes what is in it into the pod's state, and Argo into its node (`inferFailedReason`, operator.go).
+TERMINATION_LOG = Path("/dev/termination-log")
 _FAILURE = "failure"
 _FILE = "step.json"
 _LONGEST = 1_000  # letters: Kubernetes keeps 4,096 bytes of a pod's last message
@@ -36,6 +39,12 @@ def describe_failure(error: Exception) -> str:
     """The message of one of our errors alone, else that of somebody else's with its kind."""
     text = str(error) if isinstance(error, SlipwayError) else f"{type(error).__name__}: {error}"
     return text[:_LONGEST]
+
+
+def tell_pod(error: Exception) -> None:
+    """Writes why this process fails into the state of its pod, if it is in one."""
+    if TERMINATION_LOG.exists():
+        TERMINATION_LOG.write_text(describe_failure(error), encoding="utf-8")
 
 
 def write_failure(folder: str, step: str, error: Exception) -> None:

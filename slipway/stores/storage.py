@@ -185,6 +185,17 @@ def copy_folder(source: str, target: str, last: str = "") -> None:
         copy(file.uri, join(target, check_inside(file.name, source)))
 
 
+@contextmanager
+def as_local_folder(uri: str) -> Iterator[Path]:
+    """A folder on this machine, for libraries that read no other: itself, or a copy for as long as the block lasts."""
+    if not is_remote(uri):
+        yield local_path(uri)
+        return
+    with TemporaryDirectory(prefix="slipway-") as folder:
+        copy_folder(uri, folder)
+        yield Path(folder)
+
+
 def fingerprint(uri: str) -> tuple[int, str]:
     """Size in bytes and checksum of a remote object, without reading it."""
     found = _find(uri)[1]

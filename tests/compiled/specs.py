@@ -26,6 +26,7 @@ DIFFERENCES: dict[RemoteTarget, dict[str, str]] = {
         "2592000s": "300s",
         "taxi-{job}": "{job}",
         '"target":"kubeflow"': '"target":"vertex"',
+        "target: kubeflow": "target: vertex",
         "      slipway-training:": "      exit-handler-1:",
         "- slipway-training": "- exit-handler-1",
         "producerTask: slipway-training": "producerTask: exit-handler-1",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components import executor
+from slipway.runs import failures
 from slipway.runs.failures import read_failures
 
 STEP = """
@@ -25,7 +26,7 @@ def test_failing_step_tells_kubernetes_why_and_leaves_its_reason_beside_its_outp
     (tmp_path / "step.py").write_text(STEP)
     executor_input = json.dumps({"inputs": {}, "outputs": {"outputFile": str(tmp_path / "outputs" / "output.json")}})
     given = ["--component_module_path", str(tmp_path / "step.py"), "--function_to_execute", "fail"]
-    monkeypatch.setattr(executor, "TERMINATION_LOG", log)
+    monkeypatch.setattr(failures, "TERMINATION_LOG", log)
     monkeypatch.setattr(sys, "argv", ["executor", *given, "--executor_input", executor_input])
     with pytest.raises(ValueError, match="row 7"):
         executor.main()
@@ -33,3 +34,18 @@ def test_failing_step_tells_kubernetes_why_and_leaves_its_reason_beside_its_outp
     assert log.exists() == is_a_pod
     [failure] = read_failures(str(tmp_path))
     assert (failure.name, failure.error) == ("fail", "ValueError: row 7 is bad")
+
+
+@pytest.mark.parametrize(("kind", "stays"), [("workerpool0", False), ("workerpool1", True)])
+def test_replica_of_a_custom_job_that_is_not_the_chief_takes_no_reason_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, stays: bool
+) -> None:
+    (tmp_path / "step.py").write_text("def work() -> None: ...\n")
+    executor_input = json.dumps({"inputs": {}, "outputs": {"outputFile": str(tmp_path / "task" / "output.json")}})
+    failures.write_failure(str(tmp_path / "task"), "work", ValueError("the chief's"))
+    given = ["--component_module_path", str(tmp_path / "step.py"), "--function_to_execute", "work"]
+    monkeypatch.setenv("CLUSTER_SPEC", json.dumps({"task": {"type": kind, "index": 0}}))
+    monkeypatch.setattr(sys, "argv", ["executor", *given, "--executor_input", executor_input])
+    executor.main()
+    assert bool(read_failures(str(tmp_path))) == stays
+    assert (tmp_path / "task" / "output.json").exists() != stays, "kfp writes the outputs of the chief alone"

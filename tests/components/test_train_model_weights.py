@@ -11,6 +11,7 @@ import pytest
 
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import TrainingData, hold_back_groups, read_training_data, weigh
+from components.train_model.features import HeldFeatures
 from components.train_model.fitting import Checkpoints, fit
 from slipway.errors import DataError
 from slipway.module_api import Training
@@ -50,14 +51,14 @@ def test_fit_a_weight_of_2_is_a_row_given_twice(task: str, tmp_path: Path) -> No
     labels, config = LABELS[task], configure(task)
     train, validation = np.flatnonzero(WEIGHTS[:40]), 40 + np.flatnonzero(WEIGHTS[40:])
     weights = weigh(config, labels, WEIGHTS, train, validation)
-    weighted = TrainingData({"x": X}, labels, train, validation, weights)
+    weighted = TrainingData(HeldFeatures({"x": X}), labels, train, validation, weights)
     often = np.repeat(np.arange(60), WEIGHTS.astype(int))
-    repeated = TrainingData({"x": X}, labels, often[often < 40], often[often >= 40])
+    repeated = TrainingData(HeldFeatures({"x": X}), labels, often[often < 40], often[often >= 40])
     one, other = trained(task, weighted, tmp_path / "one"), trained(task, repeated, tmp_path / "other")
     for ours, theirs in zip(one, other, strict=True):
         for mine, its in zip(ours, theirs, strict=True):
             assert np.asarray(mine) == pytest.approx(np.asarray(its), rel=1e-4, abs=1e-5)
-    unweighted = TrainingData({"x": X}, labels, train, validation)
+    unweighted = TrainingData(HeldFeatures({"x": X}), labels, train, validation)
     assert trained(task, unweighted, tmp_path / "plain")[1] != pytest.approx(one[1], rel=1e-3)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from slipway.data.examples.dataset import MANIFEST, read_manifest
 from slipway.errors import DataError, ModuleError, StoreError
 from slipway.module_api import ColumnSplit, Ingestion
 from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
+from tests.job_service import job_service
 from tests.shapes import SCHEMA, Artifacts, make_rows, make_transformed, publish, write_examples, write_schema
 from tests.small_disk import mount_small_disk
 from tests.steps import transform
@@ -202,14 +204,30 @@ def test_transform_full_disk_names_the_artifact(artifacts: Artifacts, tmp_path: 
             transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, {}, graph, transformed)
 
 
+def test_transform_by_a_job_service_and_workers_in_other_processes_writes_the_same(
+    artifacts: Artifacts, tmp_path: Path
+) -> None:
+    """The road of Flink and Dataflow: the workers find all by URI, and write below `--temp_location` meanwhile."""
+    assert_by_job_service_the_same(artifacts, tmp_path)
+
+
 @pytest.mark.slow
-def test_transform_on_another_runner_writes_the_same(artifacts: Artifacts, tmp_path: Path) -> None:
-    """Any runner but the in-process one also transforms the files on Beam, as Dataflow or Flink would."""
-    uri = publish(tmp_path).preprocessing_uri
-    graph, transformed = str(tmp_path / "graph"), str(tmp_path / "transformed")
-    options = {"options": ["--runner=BundleBasedDirectRunner"]}
-    transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, options, graph, transformed)
+@pytest.mark.skipif("SLIPWAY_BOOT" not in os.environ, reason="SLIPWAY_BOOT is not set: see make test-boot")
+def test_transform_by_workers_that_the_boot_program_starts_writes_the_same(
+    artifacts: Artifacts, tmp_path: Path
+) -> None:
+    """As a container of our image starts on Dataflow; they load `preprocessing_fn` by its URI and digest."""
+    assert_by_job_service_the_same(artifacts, tmp_path, os.environ["SLIPWAY_BOOT"])
+    assert "--provision_endpoint=" in (tmp_path / "job_service.log").read_text()
+
+
+def assert_by_job_service_the_same(artifacts: Artifacts, folder: Path, boot: str = "") -> None:
+    uri = publish(folder).preprocessing_uri
+    graph, transformed = str(folder / "graph"), str(folder / "transformed")
+    with job_service(folder, boot) as beam:
+        transform(artifacts.examples, artifacts.schema, uri, {"column": "shape"}, beam, graph, transformed)
     for file in ("split=train/part-0", "split=train/part-1", "split=eval/part-0"):
         assert pq.read_table(f"{transformed}/{file}.parquet").equals(
             pq.read_table(f"{artifacts.transformed}/{file}.parquet")
         )
+    assert not list((folder / "temp").iterdir())

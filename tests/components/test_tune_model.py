@@ -10,6 +10,7 @@ import pytest
 
 from components.train_model.config import TrainConfig
 from components.train_model.dataset import TrainingRows, read_training_rows
+from components.train_model.features import HeldFeatures
 from components.tune_model.judging import HalvesWatch, choose_folds
 from components.tune_model.run import TuneConfig, is_due
 from slipway.lineage import Lineage
@@ -200,7 +201,7 @@ def watched(held: TrainingRows, losses: list[list[float]], told: Any = None) -> 
 
 def held_rows(count: int, groups: list[int] | None = None) -> TrainingRows:
     ids = None if groups is None else np.array(groups)
-    return TrainingRows({"x": np.arange(count)}, np.zeros((count, 1)), None, ids, np.arange(count))
+    return TrainingRows(HeldFeatures({"x": np.arange(count)}), np.zeros((count, 1)), None, ids, np.arange(count))
 
 
 def test_rows_are_judged_in_the_epoch_that_the_other_half_chose() -> None:

@@ -42,12 +42,36 @@ def test_dockerfile_starts_from_a_digest_and_ends_without_root() -> None:
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {text.split("\nFROM ")[1].split()[0], "base"}
     runtime = text.rpartition("\nFROM ")[2]
     assert re.findall(r"^USER (\S+)$", runtime, re.MULTILINE) == ["10001"]
-    assert "ENTRYPOINT" not in text, "Kubeflow and Vertex bring the command of each step"
+    assert re.findall(r"^ENTRYPOINT (.+)$", text, re.MULTILINE) == ['["/app/image/entrypoint.sh"]']
+
+
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        (["slipway", "--help"], "slipway --help"),
+        (["sh", "-c", "python3 -m components.executor"], "sh -c python3 -m components.executor"),
+        (["--id=1", "--provision_endpoint=host:1"], "boot --id=1 --provision_endpoint=host:1"),
+        (["--worker_pool"], "boot --worker_pool"),
+    ],
+)
+def test_entry_point_starts_a_worker_by_flags_and_else_what_it_is_given(
+    tmp_path: Path, given: list[str], started: str
+) -> None:
+    text = (PROJECT / "image" / "entrypoint.sh").read_text()
+    assert "/opt/apache/beam/boot" in text
+    for name in ("slipway", "sh", "boot"):
+        (tmp_path / name).write_text('#!/bin/bash\necho "$(basename "$0") $*"\n')
+        (tmp_path / name).chmod(0o755)
+    script = tmp_path / "entrypoint.sh"
+    script.write_text(text.replace("/opt/apache/beam/boot", str(tmp_path / "boot")).replace("#!/bin/sh", "#!/bin/bash"))
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["/bin/bash", script, *given], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == started
 
 
 def test_dockerfile_installs_only_what_has_a_hash() -> None:
     installs = re.findall(r"pip install .*?(?=&&|\nENV|\nRUN|\n\n|#)", DOCKERFILE.read_text(), re.DOTALL)
-    assert len(installs) == 2
+    assert len(installs) == 3
     assert all("--require-hashes" in each for each in installs)
 
 
@@ -126,4 +150,4 @@ def test_image_brings_a_module_that_keeps_the_contract() -> None:
 def test_settings_of_the_image_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("settings.load.FOLDER", PROJECT / "image" / "settings")
     monkeypatch.delenv("SLIPWAY_ENV", raising=False)
-    assert load_settings().beam.options == ["--runner=FnApiRunner"]
+    assert load_settings().beam.runner == "in_process"

@@ -166,6 +166,26 @@ def test_account_of_steps_may_do_what_kubeflow_asks_of_a_step_and_nothing_else(f
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
 
 
+def test_component_of_workers_adds_its_role_for_the_account_of_the_steps(tmp_path: Path) -> None:
+    """tests/components/test_kubernetes_workers.py shows that the step uses all of it."""
+    base = os.path.relpath(ACCOUNTS[0] / ".." / "base", tmp_path)
+    content = {"resources": [base], "components": [f"{base}/../workers"], "namespace": "ann", "nameSuffix": "-staging"}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    found = rendered(tmp_path)
+    [account] = [each for each in found if each["kind"] == "ServiceAccount"]
+    for each in found:
+        _validate(json.dumps(each, sort_keys=True), KUBERNETES[0])
+        assert each["metadata"]["namespace"] == "ann"
+    roles = {each["metadata"]["name"] for each in found if each["kind"] == "Role"}
+    bindings = [each for each in found if each["kind"] == "RoleBinding"]
+    assert (
+        {each["roleRef"]["name"] for each in bindings}
+        == roles
+        == {"slipway-pipeline-staging", "slipway-workers-staging"}
+    )
+    assert all(each["subjects"] == [_subject(account)] for each in bindings)
+
+
 @pytest.mark.parametrize(("access", "folder"), list(zip(ACCESS, ACCOUNTS, strict=True)), ids=lambda folder: folder.name)
 def test_access_is_for_the_account_of_steps_and_named_users(access: Path, folder: Path) -> None:
     """From Vertex, and from Cloud Build, users of Google roll out; no group or foreign account has the right."""

@@ -33,8 +33,8 @@ def test_load_settings_environment_overrides_base(folder: Path) -> None:
 
 
 def test_load_settings_variable_overrides_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLIPWAY_DISTRIBUTION__STRATEGY", "multi_worker")
-    assert load_settings("staging").distribution.strategy == "multi_worker"
+    monkeypatch.setenv("SLIPWAY_DISTRIBUTION__WORKERS", "3")
+    assert load_settings("staging").distribution.workers == 3
 
 
 def test_load_settings_empty_variable_is_empty_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_load_settings_empty_variable_is_empty_text(folder: Path, monkeypatch: p
 
 
 def test_load_settings_flag_overrides_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLIPWAY_DISTRIBUTION__STRATEGY", "multi_worker")
+    monkeypatch.setenv("SLIPWAY_DISTRIBUTION__STRATEGY", "mirrored")
     settings = load_settings("staging", [("distribution.strategy", "one_device")])
     assert settings.distribution.strategy == "one_device"
 

@@ -72,6 +72,18 @@ def files_of_split(folder: str | Path, split: str) -> list[Path]:
     return sorted(Path(folder, f"split={split}").glob("*.parquet"))
 
 
+def row_groups(examples_path: str | Path, split: Split) -> list[tuple[str, int]]:
+    """Files of a split, relative to the artifact, with each of their row groups by its index."""
+    import pyarrow.parquet as pq
+
+    check_whole(examples_path, MANIFEST, "ingest_examples")
+    return [
+        (path.relative_to(examples_path).as_posix(), index)
+        for path in files_of_split(examples_path, split)
+        for index in range(pq.read_metadata(path).num_row_groups)
+    ]
+
+
 def open_split(examples_path: str | Path, split: Split) -> ds.Dataset:
     """One split as an Arrow dataset, to be scanned in batches.
 

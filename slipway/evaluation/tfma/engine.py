@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from slipway.data.beam import scratch_folder
-from slipway.data.examples.dataset import open_split
+from slipway.data.examples.dataset import row_groups
 from slipway.data.tensors import raw_inputs
 from slipway.errors import GateError
 from slipway.evaluation.metric import BASELINE, CANDIDATE
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slipway.data.beam import BeamConfig
+    from slipway.data.beam import BeamRun
     from slipway.evaluation.config import EvaluationConfig
     from slipway.evaluation.scoring import EvalRows, LoadPredictor
     from slipway.evaluation.slices import SliceValues
@@ -49,20 +49,24 @@ SAMPLE, KEY, PLACE = "sample", "__key", "__place_"
 class Score(beam.DoFn):  # type: ignore[misc]
     """From a row group to TFMA's columns, and to labels and predictions with a random key for sampling."""
 
+    examples_uri: str
     rows: EvalRows
     load: LoadPredictor
-    models: dict[str, str]
+    models: dict[str, str]  # URIs
     centre: float
 
     def setup(self) -> None:
         """Loads the models, once a worker."""
-        self._scorers = {name: Scorer(self.load, path, self.rows) for name, path in self.models.items()}
+        self._scorers = {}
+        for name, uri in self.models.items():
+            with storage.as_local_folder(uri) as folder:
+                self._scorers[name] = Scorer(self.load, str(folder), self.rows)
 
     def process(self, group: tuple[str, int]) -> Iterator[Any]:
         """Streams one row group."""
-        path, index = group
-        random = np.random.default_rng([index, *path.encode()])
-        with storage.open_read(path) as stream:
+        file, index = group
+        random = np.random.default_rng([index, *file.encode()])
+        with storage.open_read(storage.join(self.examples_uri, file)) as stream:
             file = pq.ParquetFile(stream)
             for batch in file.iter_batches(BATCH_ROWS, [index], self.rows.columns(file.schema_arrow)):
                 rows = self.rows.labelled(batch)
@@ -134,11 +138,17 @@ def _as_lists(values: NDArray[Any]) -> pa.Array:
 
 
 def measure_on_beam(
-    examples_path: str, rows: EvalRows, load: LoadPredictor, paths: Mapping[str, str], beam_config: BeamConfig
+    examples_path: str,
+    rows: EvalRows,
+    load: LoadPredictor,
+    paths: Mapping[str, str],
+    engine: BeamRun,
+    shared: Mapping[str, str],
+    examples_uri: str,
 ) -> Measured:
     """Runs TFMA; the arguments are those of `measure_in_memory`, and how Beam runs.
 
-    With `--temp_location` workers write there, so that they need not share this machine's disk.
+    `shared` and `examples_uri` are where Beam's workers find the models and the examples.
 
     Raises:
         DataError: the eval split has no labelled rows.
@@ -149,15 +159,14 @@ def measure_on_beam(
     batch = next(rows.batches(examples_path))
     models.predict(batch)
     centre = float(rows.labels(batch).mean())
-    worker_paths = {name: beam_config.worker_path(path) for name, path in models.paths.items()}
-    judged = _judged(worker_paths)
-    fragments = list(open_split(examples_path, "eval").get_fragments())
-    groups = [(beam_config.worker_path(one.path), index) for one in fragments for index in range(one.num_row_groups)]
-    options = PipelineOptions(beam_config.flags, pipeline_type_check=False)
+    scored = {name: shared[name] for name in models.paths}
+    judged = _judged(scored)
+    groups = row_groups(examples_path, "eval")
+    options = PipelineOptions(engine.flags, pipeline_type_check=False)
     with scratch_folder(options) as scratch:
         try:
             with beam.Pipeline(options=options) as pipeline:
-                _build(pipeline, groups, Score(rows, load, worker_paths, centre), scratch)
+                _build(pipeline, groups, Score(examples_uri, rows, load, scored, centre), scratch)
         except Exception as error:
             raise GateError(f"TFMA failed on Beam: {error}") from error
         tables, invalid = read_tables(scratch, rows.config, judged, centre)
@@ -168,7 +177,7 @@ def measure_on_beam(
     return Measured(
         tables=tables,
         labels=sample[LABEL],
-        answers={name: sample[name] for name in worker_paths},
+        answers={name: sample[name] for name in scored},
         slicings=[_as_in_tables(one) for one in slice_rows(table, [(), *rows.config.slice_specs])],
         invalid=invalid,
         unlabelled=rows.unlabelled(examples_path),

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.fakes.kubernetes import jobs
 from tests.fakes.kubernetes.objects import CONTROLLER, Object, Objects, owned_by
 
 # What becomes of a Deployment's new pods; `unseen`: no controller looks at the change; `side-car`: only that restarted.
@@ -30,6 +31,7 @@ _WELL: set[Fate] = {"ready", "restarted", "side-car"}
 _PASSES_TO_END = 2
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
+_OWNED = {"ReplicaSet": ("Deployment",), "Job": ("Pod",), "Service": ("Pod",), "Pod": ("ReplicaSet", "Job")}
 # What TensorFlow Serving 2.19 ends with (model_servers/main.cc, core/load_servables_fast.cc).
 CRASH_LOG = (
     "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: taxi version: 2} due to "
@@ -57,12 +59,14 @@ class Controller(threading.Thread):
     Attributes:
         crash: What the fate `crash` is.
         slow: Passes before a change of a Deployment is looked at.
+        worker_fates: What becomes of the pods of a Job.
     """
 
     def __init__(self, objects: Objects, fates: dict[str, Fate]) -> None:
         super().__init__(name="controller", daemon=True)
         self.crash = Crash()
         self.slow = 0
+        self.worker_fates: jobs.Fates = lambda job, index: "running"
         self._fates = fates
         self._objects = objects
         self._waited: dict[tuple[str, int], int] = {}
@@ -74,7 +78,7 @@ class Controller(threading.Thread):
         settled: object = None
         while not self._over.wait(0.01):
             with self._objects.lock:
-                now = (self._objects.version, tuple(self._fates.items()))
+                now = (self._objects.version, tuple(self._fates.items()), self.worker_fates)
                 if now == settled and not self.slow and not self._ending:
                     continue
                 settled = now
@@ -85,6 +89,7 @@ class Controller(threading.Thread):
         with self._objects.lock:
             for deployment in self._objects.list("Deployment"):
                 self._reconcile(deployment)
+            jobs.reconcile(self._objects, self.worker_fates)
             self._collect()
 
     def stop(self) -> None:
@@ -210,10 +215,11 @@ class Controller(threading.Thread):
                 self._objects.delete("Pod", pod["metadata"]["namespace"], name)
             elif "deletionTimestamp" in pod["metadata"]:
                 self._ending[name] = passes.get(name, 0) + 1
-        for kind, owner_kind in (("ReplicaSet", "Deployment"), ("Pod", "ReplicaSet")):
-            living = {each["metadata"]["uid"] for each in self._objects.list(owner_kind)}
+        for kind, owner_kinds in _OWNED.items():
+            living = {each["metadata"]["uid"] for owner in owner_kinds for each in self._objects.list(owner)}
             for each in self._objects.list(kind):
-                if each["metadata"]["ownerReferences"][0]["uid"] not in living:
+                owners = each["metadata"].get("ownerReferences")
+                if owners and owners[0]["uid"] not in living:
                     self._remove(each)
 
 

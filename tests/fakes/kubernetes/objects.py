@@ -174,6 +174,8 @@ class Objects:
     def _write(self, key: Key, live: Object | None, new: Object, manager: str | None) -> Object:
         new = _with_defaults(copy.deepcopy(new))
         metadata = new["metadata"]
+        if new["kind"] == "Job":
+            _check_job(new)
         if live is None:
             metadata |= {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
             new.pop("status", None)
@@ -276,6 +278,19 @@ def _check_immutable(live: Object, new: Object) -> None:
         raise RefusalError(
             422, "Invalid", f'ConfigMap "{name}" is invalid: data: field is immutable when `immutable` is set'
         )
+
+
+def _check_job(new: Object) -> None:
+    """pkg/apis/batch/validation/validation.go."""
+    spec, name = new["spec"], new["metadata"]["name"]
+    refused = f'Job.batch "{name}" is invalid: '
+    if spec["template"]["spec"].get("restartPolicy") not in ("Never", "OnFailure"):
+        raise RefusalError(422, "Invalid", f"{refused}spec.template.spec.restartPolicy: Required value")
+    if spec.get("completionMode") == "Indexed":
+        if "completions" not in spec or spec.get("parallelism", 1) > 100_000:
+            raise RefusalError(422, "Invalid", f"{refused}spec.completions: Required value")
+        if len(f"{name}-{spec['completions'] - 1}") > 63:
+            raise RefusalError(422, "Invalid", f"{refused}metadata.name: will not able to create pod DNS hostname")
 
 
 def _check_selector(new: Object) -> None:

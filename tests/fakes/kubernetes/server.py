@@ -36,6 +36,7 @@ RESOURCES = {
     "pods": ("v1", "Pod"),
     "deployments": ("apps/v1", "Deployment"),
     "replicasets": ("apps/v1", "ReplicaSet"),
+    "jobs": ("batch/v1", "Job"),
     "leases": ("coordination.k8s.io/v1", "Lease"),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
     "horizontalpodautoscalers": ("autoscaling/v2", "HorizontalPodAutoscaler"),

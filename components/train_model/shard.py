@@ -1,0 +1,73 @@
+"""One worker's part of the training split: its rows alone are read, and all workers have as many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.train_model.dataset import TrainingData, label_rows
+from components.train_model.features import HELD_SHARE, HeldFeatures, Spec, StreamedFeatures, refuse_not_finite
+from slipway.compute import memory_limit
+from slipway.data.examples.dataset import files_of_split
+from slipway.errors import DataError
+
+if TYPE_CHECKING:
+    from components.train_model.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Shard(TrainingData):
+    """The rows of one of several workers; the two counts are of all workers."""
+
+    train_rows: int = 0
+    validation_rows: int = 0
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Those of all workers."""
+        return self.train_rows, self.validation_rows
+
+
+def read_shard(
+    transformed_path: str, spec: Spec, task: TrainConfig, index: int, workers: int, sharing: int = 1
+) -> Shard:
+    """Reads the rows of one worker; where they do not fit in memory, they are streamed.
+
+    Labels, weights and groups of the whole split are read by each: so all hold the same rows back, those that one
+    worker alone would, with the same weights. Of the features only the row groups are read that have rows of this one.
+    `sharing` workers share this machine's memory.
+
+    Raises:
+        DataError: there are fewer rows than workers; and as `read_training_rows` does.
+        ModuleError: a feature of these rows is NaN or infinite.
+    """
+    files = files_of_split(transformed_path, "train")
+    streamed = StreamedFeatures(files, spec)
+    whole = label_rows(files, streamed, task).hold_back(task)
+    counts = len(whole.train), len(whole.validation)
+    if min(counts) < workers:
+        raise DataError(
+            f"{counts[0]} rows to train on and {counts[1]} held back are too few for {workers} workers: lower "
+            "distribution.workers"
+        )
+    # As many for each, so that all make as many steps; a few rows may be left over, as the last batch of an epoch is.
+    share = counts[0] // workers
+    train = whole.train[index * share : (index + 1) * share]
+    validation = np.array_split(whole.validation, workers)[index]
+    rows, places = np.unique(np.concatenate([train, validation]), return_inverse=True)
+    if len(rows) * streamed.row_bytes > HELD_SHARE * memory_limit() / sharing:
+        return Shard(streamed, whole.labels, train, validation, whole.weights, *counts)
+    arrays = streamed.take(rows)
+    for name, values in arrays.items():
+        if values.dtype.kind == "f":
+            refuse_not_finite(name, int(np.count_nonzero(~np.isfinite(values))))
+    return Shard(
+        HeldFeatures(arrays, np.unique(np.searchsorted(rows, streamed.starts))),
+        whole.labels[rows],
+        places[:share],
+        places[share:],
+        None if whole.weights is None else whole.weights[rows],
+        *counts,
+    )
