@@ -143,11 +143,17 @@ class DistributionConfig(BaseModel):
     xla: bool = False
 
     @model_validator(mode="after")
-    def _is_compiled_by_one(self) -> Self:
+    def _suits_several_workers(self) -> Self:
         if self.xla and self.workers > 1:
             raise ValueError(
                 f"xla: true compiles no training of {self.workers} workers, which exchange gradients within a step; "
                 "set xla: false, or workers: 1"
+            )
+        if self.mixed_precision == "float16" and self.workers > 1:
+            # Keras scales losses in each worker for itself: where one alone overflows, the others wait for it for ever.
+            raise ValueError(
+                f"mixed_precision: float16 does not work with {self.workers} workers; set mixed_precision: bfloat16, "
+                "which GPUs have from Ampere on, or none, or workers: 1"
             )
         return self
 

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from components.train_model import shard, together, workers
 from components.train_model.building import build, choose_acceleration
@@ -368,13 +369,15 @@ def test_workers_train_in_the_precision_of_their_gpus_and_the_model_is_float32(
     monkeypatch.setattr(workers, "run_workers", train_alone)
     for name, value in tf_config("chief", 0).items():
         monkeypatch.setenv(name, value)
-    distribution = {"workers": 3, "target": "vertex", "mixed_precision": "float16"}
+    distribution = {"workers": 3, "target": "vertex", "mixed_precision": "bfloat16"}
     with pytest.raises(TrainingError, match="asked for 1 NVIDIA_L4, and TensorFlow sees 0"):
         run_step(artifacts, tmp_path, distribution, accelerator="1 NVIDIA_L4", epochs=2)
     with_gpu(monkeypatch)
     history = run_step(artifacts, tmp_path, distribution, accelerator="1 NVIDIA_L4", epochs=2)
-    assert (trained, len(history.epochs)) == (["mixed_float16"], 2), "a scale of losses is in the checkpoint, too"
-    assert b"DT_HALF" not in (tmp_path / "model" / "saved_model.pb").read_bytes()
+    assert (trained, len(history.epochs)) == (["mixed_bfloat16"], 2)
+    graph = saved_model_pb2.SavedModel.FromString((tmp_path / "model" / "saved_model.pb").read_bytes())
+    nodes = [node for function in graph.meta_graphs[0].graph_def.library.function for node in function.node_def]
+    assert tf.bfloat16.as_datatype_enum not in {node.attr["T"].type for node in nodes}
     assert Predictor(tmp_path / "model").signatures
 
 
@@ -457,7 +460,7 @@ def test_killed_worker_makes_all_begin_again_from_the_checkpoint(artifacts: Arti
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("precision", ["none", "float16"])
+@pytest.mark.parametrize("precision", ["none", "bfloat16"])
 def test_weights_of_all_workers_are_equal(artifacts: Artifacts, tmp_path: Path, precision: Any) -> None:
     gpu = [] if precision == "none" else ["1 nvidia.com/gpu"]
     distribution = Distribution(workers=2, target="kubeflow", mixed_precision=precision)

@@ -175,9 +175,16 @@ def test_kubeflow_workers_are_as_the_step_with_its_gpus_and_image(tmp_path: Path
     assert container["container"]["resources"]["accelerator"]["resourceCount"] == "2"
 
 
-def test_xla_of_several_workers_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"xla: true compiles no training of 4 workers.*workers: 1"):
-        load_settings(None, [("distribution", {"workers": 4, "xla": True})])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"xla": True}, r"xla: true compiles no training of 4 workers.*workers: 1"),
+        ({"mixed_precision": "float16"}, r"float16 does not work with 4 workers; set mixed_precision: bfloat16"),
+    ],
+)
+def test_what_keras_does_for_one_worker_alone_is_refused_for_several(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_settings(None, [("distribution", {"workers": 4, **given})])
 
 
 def test_machine_that_vertex_has_not_is_refused_when_compiled(tmp_path: Path) -> None:
