@@ -99,6 +99,7 @@ locals {
     "arguments",
     "artifacts",
     "batch",
+    "beam",
     "checkpoints",
     "console",
     "data",
@@ -118,7 +119,7 @@ locals {
   # Who may do what where. To replace an object is to delete one, so who may only create changes nothing that is there.
   folder_grants = merge(
     {
-      for folder in ["artifacts", "batch", "checkpoints", "runs", "sources", "tuning"] :
+      for folder in ["artifacts", "batch", "beam", "checkpoints", "runs", "sources", "tuning"] :
       "pipeline-${folder}" => {
         folder = folder, member = google_service_account.pipeline.member, role = "roles/storage.objectUser"
       }
@@ -156,9 +157,9 @@ locals {
       }
     },
     {
-      # The rendered overlay, and the training that a monitor may start, are written under their digests anew with each
+      # The rendered overlay, the flags of Beam, and the training that a monitor may start, are written under their digests anew with each
       # submission. `slipway monitor ask` and `submit` change the monitor's state.
-      for folder in ["manifests", "monitoring", "prepared"] :
+      for folder in ["beam", "manifests", "monitoring", "prepared"] :
       "build-${folder}" => {
         folder = folder, member = google_service_account.build.member, role = "roles/storage.objectUser"
       }

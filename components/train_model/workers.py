@@ -243,7 +243,7 @@ class VertexWorkers:
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"TF_CONFIG = {given!r} does not name this replica among others: distribution.workers = {workers} "
-                "needs a custom job of Vertex AI, into which `slipway compile --target vertex` makes the step"
+                "needs a custom job of Vertex AI, into which a pipeline compiled for Vertex has the step made"
             ) from error
         if len(self.hosts) != workers:
             raise ConfigError(

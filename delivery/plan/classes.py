@@ -23,7 +23,16 @@ RULES: tuple[tuple[PathClass, tuple[str, ...]], ...] = (
     ("manifest", ("manifests/*",)),
     ("pipeline", ("pipelines/*",)),
     ("image", ("cli/*", "components/*", "console/*", "delivery/*", "serving/*", "settings/*", "slipway/*")),
-    ("image", ("image/modules/*", "image/settings/*", "image/requirements*.lock", "image/module.Dockerfile")),
+    (
+        "image",
+        (
+            "image/modules/*",
+            "image/settings/*",
+            "image/requirements*.lock",
+            "image/module.Dockerfile",
+            "image/entrypoint.sh",
+        ),
+    ),
     ("image", ("requirements-uv.lock",)),
     ("image", ("Dockerfile", ".dockerignore")),
     ("none", ("image/*", "requirements*.lock", "pyproject.toml")),

@@ -231,9 +231,9 @@ def test_folders_are_all_that_the_command_writes_to() -> None:
 @pytest.mark.parametrize(
     ("account", "folders"),
     [
-        ("pipeline", {"artifacts", "batch", "checkpoints", "runs", "sources", "tuning"}),
+        ("pipeline", {"artifacts", "batch", "beam", "checkpoints", "runs", "sources", "tuning"}),
         ("monitor", {"artifacts", "monitoring", "runs"}),
-        ("build", {"manifests", "monitoring", "prepared"}),
+        ("build", {"beam", "manifests", "monitoring", "prepared"}),
     ],
 )
 def test_accounts_may_write_again_what_is_theirs(account: str, folders: set[str]) -> None:

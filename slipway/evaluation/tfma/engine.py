@@ -67,8 +67,8 @@ class Score(beam.DoFn):  # type: ignore[misc]
         file, index = group
         random = np.random.default_rng([index, *file.encode()])
         with storage.open_read(storage.join(self.examples_uri, file)) as stream:
-            file = pq.ParquetFile(stream)
-            for batch in file.iter_batches(BATCH_ROWS, [index], self.rows.columns(file.schema_arrow)):
+            examples = pq.ParquetFile(stream)
+            for batch in examples.iter_batches(BATCH_ROWS, [index], self.rows.columns(examples.schema_arrow)):
                 rows = self.rows.labelled(batch)
                 if rows.num_rows:
                     labels, inputs = self.rows.labels(rows), raw_inputs(rows, self.rows.features)

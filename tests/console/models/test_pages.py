@@ -174,11 +174,14 @@ def test_what_a_cluster_serves_is_shown(site: Site, tmp_path: Path) -> None:
 
 def test_a_store_out_of_reach_is_a_page_not_a_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
-    monkeypatch.setenv("SLIPWAY_REMOTE_HOME", "gs://bucket/home?endpoint_override=http://127.0.0.1:9&anonymous=true")
+    monkeypatch.setenv(
+        "SLIPWAY_REMOTE_HOME",
+        "gs://anonymous@bucket/home?scheme=http&endpoint_override=127.0.0.1:9&retry_limit_seconds=2",
+    )
     monkeypatch.setattr(room, "STORE_SECONDS", 1.0)
     [(status, page)] = read(Site(open_environment()), "/models")
     assert status in (502, 504)
-    assert "gs://bucket/home" in page
+    assert "gs://anonymous@bucket/home" in page
 
 
 def took(site: Site, *paths: str) -> list[float]:

@@ -79,6 +79,7 @@ def test_copied_paths_reads_what_a_dockerfile_takes_from_the_context() -> None:
         "LICENSE",
         "slipway/errors.py",
         "pyproject.toml",
+        "image/requirements-boot.lock",
         "image/requirements-cpu.lock",
     }
     assert {"settings/schema.py", "settings/load.py"} <= found

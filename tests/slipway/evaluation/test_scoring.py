@@ -88,6 +88,6 @@ def test_models_paths_are_those_that_load(rows: EvalRows) -> None:
 def test_score_travels_to_the_workers_of_beam(rows: EvalRows) -> None:
     from slipway.evaluation.tfma.engine import Score
 
-    arrived = pickle.loads(pickle.dumps(Score(rows, Predictor, {CANDIDATE: "a"}, 0.0)))
+    arrived = pickle.loads(pickle.dumps(Score("gs://bucket/examples", rows, Predictor, {CANDIDATE: "a"}, 0.0)))
     assert arrived.load is Predictor
     assert arrived.rows.features[0].name == "x"
