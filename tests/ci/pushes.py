@@ -110,7 +110,9 @@ class Pushes:
     def _run(self, step: dict[str, Any], workspace: Path, given: dict[str, str]) -> bool:
         output = workspace.with_suffix(".output")
         output.write_text("")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SLIPWAY_", "PYTEST_"))}
+        # Nor does a runner know what the suite was started with: make hands its ARGS down.
+        ours = ("SLIPWAY_", "PYTEST_", "MAKE", "MFLAGS", "ARGS")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         files = {"CALLS": self._log, "GITHUB_OUTPUT": output, "GITHUB_STEP_SUMMARY": workspace.with_suffix(".md")}
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
