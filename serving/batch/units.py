@@ -7,7 +7,7 @@ features are joined to, become one Parquet file in the work folder first, by the
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -273,7 +273,7 @@ class UnitReader:
         return self._source.model_copy(update={"files": []}) if self._plan.staged else self._source
 
 
-def _batches(unit: Unit, columns: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(unit: Unit, columns: pa.Schema) -> Generator[pa.RecordBatch]:
     """The rows of a unit as Arrow, in the types that all files have together, with the number of each in its file."""
     with open_parquet(unit.file) as parquet:
         there = [name for name in parquet.schema_arrow.names if name in columns.names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import duckdb
 import pyarrow as pa
@@ -101,11 +102,14 @@ class RowQuery:
         return pa.RecordBatch.from_arrays([pa.nulls(0, one.type) for one in columns], schema=columns)
 
     def _answers(self, rows: int) -> Iterator[pa.RecordBatch]:
-        if self._typed.rows.batches is None:
+        batches = self._typed.rows.batches
+        if batches is None:
             yield from self._connection.sql(self._sql).to_arrow_reader(rows)
-        for batch in self._typed.rows.batches or ():
-            self._connection.register(BATCH, pa.Table.from_batches([batch]))
-            yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
+            return
+        with closing(batches):  # an error of the query leaves its file open otherwise
+            for batch in batches:
+                self._connection.register(BATCH, pa.Table.from_batches([batch]))
+                yield from self._connection.sql(self._sql).to_arrow_table().to_batches()
 
     def _blame_label(self, expression: str, error: duckdb.Error) -> None:
         """A DataError with the values of a row on which the expression fails; nothing if there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -44,7 +44,7 @@ class RawRows:
     relation: str
     types: dict[str, str]
     place: tuple[str, str] = (FILE, LINE)
-    batches: Iterator[pa.RecordBatch] | None = None
+    batches: Generator[pa.RecordBatch] | None = None
     shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
@@ -88,7 +88,11 @@ class Opening:
         """Rows that Python reads; with columns `FILE` and `LINE` in them, or all of one place."""
         self.connection.register(BATCH, schema.empty_table())
         places = (literal(place), "NULL") if place else (FILE, LINE)
-        return RawRows(BATCH, describe(self.connection, BATCH), places, iter(batches))
+        return RawRows(BATCH, describe(self.connection, BATCH), places, _each(batches))
+
+
+def _each(batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+    yield from batches  # which closes a generator of a file with this one
 
 
 def file_of(opening: Opening) -> str:
