@@ -85,6 +85,17 @@ def test_push_503_storm_is_a_clear_error_and_nothing_is_visible(fault_proxy: Fau
     assert whole(fault_proxy) == []
 
 
+def test_push_to_a_full_store_leaves_nothing_and_the_next_is_whole(
+    fault_proxy: FaultProxy, new_model: NewModel
+) -> None:
+    fault_proxy.inject("status", status=507, on="POST .*variables.index")
+    with pytest.raises(StoreError, match=r"/51/variables/variables.index: cannot write"):
+        hasty(fault_proxy).push(new_model(1), provenance())
+    assert whole(fault_proxy) == []
+    pushed = hasty(fault_proxy).push(new_model(1), provenance())
+    assert [version.number for version in whole(fault_proxy)] == [pushed.version.number]
+
+
 @pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.slow)])
 def test_push_cut_off_at_every_request_leaves_no_half_version(
     fault_proxy: FaultProxy, new_model: NewModel, storage_server: StorageServer, stride: int
