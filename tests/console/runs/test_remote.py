@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def test_runs_of_a_bucket_are_shown(remote: str, tmp_path: Path, monkeypatch: py
 
 
 def test_a_bucket_out_of_reach_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = open_site(GONE.format(3), tmp_path, monkeypatch)
+    silent = socket.create_server(("localhost", 0))  # takes requests and answers none of them
+    remote = GONE.replace("localhost:9", f"localhost:{silent.getsockname()[1]}")
+    site = open_site(remote.format(3), tmp_path, monkeypatch)
 
     async def look() -> None:
         async with served(site) as client:
@@ -83,6 +86,7 @@ def test_a_bucket_out_of_reach_is_said_at_once(tmp_path: Path, monkeypatch: pyte
             assert "still being read" in text
             assert "There are no runs" not in text
             assert answer.headers["Refresh"] == "2"
+            silent.close()
             await site.runs.look()
             async with client.get("/runs") as answer:
                 assert "bucket" in await answer.text()
