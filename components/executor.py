@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from kfp.dsl.executor_main import executor_main
 
+from slipway.limits import limit_tensorflow
 from slipway.runs.failures import folder_of_step, forget_failure, tell_pod, write_failure
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("--executor_input")
     step, _ = parser.parse_known_args()
     folder = folder_of_step(step.executor_input)
+    limit_tensorflow(step.function_to_execute)
     try:
         executor_main()
     except Exception as error:

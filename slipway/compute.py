@@ -1,9 +1,7 @@
-"""Resources of a task on a cluster, how models are trained on its devices, and the memory that a process may use."""
+"""Resources of a task on a cluster, and how models are trained on its devices."""
 
-import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -167,26 +165,3 @@ class Distribution(DistributionConfig):
     def on_one_machine(self) -> bool:
         """Whether several workers share this machine."""
         return self.workers > 1 and self.target == "local"
-
-
-def memory_limit(root: str = "/") -> int:
-    """The bytes that this process may use: the least limit of its control groups, or what the machine has.
-
-    `root` is where `proc` and `sys` lie. A container sees its own group at the top of `sys/fs/cgroup`, whatever
-    `/proc/self/cgroup` calls it.
-    """
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    groups = Path(root, "proc/self/cgroup")
-    for line in groups.read_text(encoding="utf-8").splitlines() if groups.exists() else []:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = Path(root, "sys/fs/cgroup", *(["memory"] if controllers else []))
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):
-            file = folder / ("memory.limit_in_bytes" if controllers else "memory.max")
-            if file.exists() and (text := file.read_text(encoding="ascii").strip()).isdigit():
-                limits.append(int(text))
-            if folder == top:
-                break
-    return min(limits)

@@ -116,7 +116,11 @@ class TrainingData:
         signature = tf.nest.map_structure(lambda one: tf.TensorSpec((None, *one.shape[1:]), _type(one)), empty)
         parts = tf.data.Dataset.from_generator(read, output_signature=signature)
         batches = parts.prefetch(1).flat_map(cut).take(steps)
-        return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+        options = tf.data.Options()
+        options.autotune.enabled = (
+            False  # nothing here is tuned, and its thread now and then ends seconds after an epoch
+        )
+        return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2).with_options(options)
 
     def take(self, rows: NDArray[np.int64]) -> tuple[Any, ...]:
         """Some rows as a batch: features, labels and, if there are any, weights."""

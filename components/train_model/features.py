@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from slipway.compute import memory_limit
 from slipway.errors import ModuleError
+from slipway.limits import memory_limit
 
 if TYPE_CHECKING:
     from pathlib import Path

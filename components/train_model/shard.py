@@ -9,9 +9,9 @@ import numpy as np
 
 from components.train_model.dataset import TrainingData, label_rows
 from components.train_model.features import HELD_SHARE, HeldFeatures, Spec, StreamedFeatures, refuse_not_finite
-from slipway.compute import memory_limit
 from slipway.data.examples.dataset import files_of_split
 from slipway.errors import DataError
+from slipway.limits import memory_limit
 
 if TYPE_CHECKING:
     from components.train_model.config import TrainConfig

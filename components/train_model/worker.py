@@ -6,6 +6,7 @@ import sys
 
 from components.train_model.together import WorkerInputs, WorkerLostError, train_worker
 from slipway.errors import SlipwayError
+from slipway.limits import limit_tensorflow
 from slipway.runs.failures import tell_pod
 from slipway.stores import storage
 
@@ -15,6 +16,7 @@ LOST = 75
 
 def main() -> int:
     """The exit code; the reason goes into the pod's state."""
+    limit_tensorflow("train_model")
     inputs_uri, hosts = sys.argv[1:]
     index = 1 + int(os.environ["JOB_COMPLETION_INDEX"])  # worker 0 is the step itself
     try:

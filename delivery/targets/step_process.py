@@ -28,6 +28,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from slipway.limits import limit_tensorflow
+
 # Imported beforehand by the worker of the steps that need TensorFlow.
 _TENSORFLOW = ["tensorflow", "tensorflow_transform.beam", "keras"]
 # Keras imports these if they are there, for notebooks and for wrappers that no step uses: a quarter of all imports.
@@ -163,6 +165,7 @@ def _run_step(step: dict[str, Any]) -> int:
     for descriptor, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
         os.dup2(descriptor, target)
     os.environ.update(step["environment"])
+    limit_tensorflow(step["name"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ephemeral_component.py"
         path.write_text(step["source"], encoding="utf-8")

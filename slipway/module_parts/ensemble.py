@@ -22,14 +22,25 @@ class Ensemble(keras.Model):  # type: ignore[misc]  # Keras has no types
         super().__init__(inputs, keras.layers.GlobalAveragePooling1D()(each))
         self._each = keras.Model(inputs, each)
 
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The mean; in training, what each member answers, so that one pass serves loss and metrics."""
+        each = self._each(inputs, training=training, mask=mask)
+        return each if training else keras.ops.mean(each, axis=1)
+
     def compute_loss(  # noqa: D102  # Keras's own
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        answers = keras.ops.unstack(self._each(x, training=True), axis=1)
+        answers = keras.ops.unstack(y_pred, axis=1)
         losses = [super(Ensemble, self).compute_loss(x, y, one, sample_weight, training) for one in answers]
         return sum(losses) / len(losses)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, float]:  # noqa: D102
+        if len(y_pred.shape) == 3:  # of a training step
+            y_pred = keras.ops.mean(y_pred, axis=1)
+        found: dict[str, float] = super().compute_metrics(x, y, y_pred, sample_weight)
+        return found
 
 
 def dense_of_each(members: int, units: int, activation: str | None = None) -> keras.layers.Layer:
