@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the help needs no environment
     from delivery.environment import Environment
     from delivery.package import Package
     from delivery.targets.base import RemoteRun, Target
+    from delivery.targets.step_process import StepProcesses
     from slipway.runs.record import Step
     from slipway.runs.store import RunView
 
@@ -53,39 +54,45 @@ def run(
     --again repeats a run by its record, where it ran, and says whether the metrics are the same to the last digit: the
     exit status is 1 if not. No step comes from the cache, and no model is pushed.
     """
-    from cli.run_output import print_outcome, view_as_json
-    from delivery.environment import open_environment
-    from delivery.submission import local_request
-    from delivery.targets.local import gpus, run_local
-    from slipway.runs.store import load_run
-    from slipway.stores.storage import join
+    from delivery.targets.step_process import StepProcesses
 
-    environment = open_environment(env, set_)
-    if again is not None:
-        if data or set_ or require_push or notify or pipeline != DEFAULT_PIPELINE:
-            raise typer.BadParameter("the record says all else: give it alone, or with --env", param_hint="--again")
-        _run_again(environment, again, module, quiet=as_json)
-        return
-    request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
-    asked = environment.accelerators("kubeflow") or environment.accelerators("vertex")
-    if asked and "training_accelerator" in request.arguments and not gpus():
-        echo(f"{', '.join(asked)}: the settings ask for a GPU; this machine has none, and trains on its CPU", err=True)
-    if not as_json:
-        echo(f"run {request.lineage.run}")
-    with progress(quiet=as_json, record=join(environment.local.runs, request.lineage.run)) as update:
-        finished = run_local(request, environment.settings.home, update)
-    view = load_run(environment.local.runs, request.lineage.run)
-    if as_json:
-        print_json(view_as_json(view))
-    else:
-        print_outcome(view)
-    if any(step.state == "failed" for step in finished.steps):
-        raise typer.Exit(1)
-    if require_push:
-        _require_push(view)
+    with StepProcesses() as processes:  # which import what steps need, while this process imports what it does itself
+        from cli.run_output import print_outcome, view_as_json
+        from delivery.environment import open_environment
+        from delivery.submission import local_request
+        from delivery.targets.local import gpus, run_local
+        from slipway.runs.store import load_run
+        from slipway.stores.storage import join
+
+        environment = open_environment(env, set_)
+        if again is not None:
+            if data or set_ or require_push or notify or pipeline != DEFAULT_PIPELINE:
+                raise typer.BadParameter("the record says all else: give it alone, or with --env", param_hint="--again")
+            _run_again(environment, processes, again, module, quiet=as_json)
+            return
+        request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
+        asked = environment.accelerators("kubeflow") or environment.accelerators("vertex")
+        if asked and "training_accelerator" in request.arguments and not gpus():
+            echo(
+                f"{', '.join(asked)}: the settings ask for a GPU; this machine has none, and trains on its CPU",
+                err=True,
+            )
+        if not as_json:
+            echo(f"run {request.lineage.run}")
+        with progress(quiet=as_json, record=join(environment.local.runs, request.lineage.run)) as update:
+            finished = run_local(request, environment.settings.home, update, processes=processes)
+        view = load_run(environment.local.runs, request.lineage.run)
+        if as_json:
+            print_json(view_as_json(view))
+        else:
+            print_outcome(view)
+        if any(step.state == "failed" for step in finished.steps):
+            raise typer.Exit(1)
+        if require_push:
+            _require_push(view)
 
 
-def _run_again(environment: Environment, name: str, module: str, *, quiet: bool) -> None:
+def _run_again(environment: Environment, processes: StepProcesses, name: str, module: str, *, quiet: bool) -> None:
     from cli.run_output import print_outcome, print_repeated, view_as_json
     from cli.run_record import recorded
     from delivery.again import differences, repeat_run, submission_of
@@ -105,7 +112,7 @@ def _run_again(environment: Environment, name: str, module: str, *, quiet: bool)
         if not quiet:
             echo(f"run {run}")
         with progress(quiet=quiet, record=join(environment.local.runs, run)) as update:
-            run_local(repeat.request, environment.settings.home, update, cached=False)
+            run_local(repeat.request, environment.settings.home, update, cached=False, processes=processes)
     else:
         with submission_of(environment, repeat) as (target, submission):
             cluster = environment.target(target)

@@ -54,11 +54,18 @@ def local_image(project: Path, lock: Path) -> str:
     return f"slipway-python@sha256:{digest.hexdigest()}"
 
 
-def run_local(request: RunRequest, home: Path, on_change: OnChange, *, cached: bool = True) -> StepsFile:
+def run_local(
+    request: RunRequest,
+    home: Path,
+    on_change: OnChange,
+    *,
+    cached: bool = True,
+    processes: StepProcesses | None = None,
+) -> StepsFile:
     """Runs the pipeline to its end; failed steps are in the result, not raised.
 
     `home` is for artifacts and cache; `on_change` is called with all steps whenever one changes its state.
-    Without `cached`, every step is executed.
+    Without `cached`, every step is executed. `processes` are those that the caller has started already.
     """
     from kfp import local
 
@@ -75,7 +82,8 @@ def run_local(request: RunRequest, home: Path, on_change: OnChange, *, cached: b
         (run_folder / "logs" / "kfp.log").open("w", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         warnings.catch_warnings(),
-        record.following_kfp(),
+        processes or StepProcesses() as running,
+        record.following_kfp(running),
     ):
         warnings.simplefilter("ignore")  # resources and display names mean nothing here, as kfp says for each task
         local.init(
@@ -104,47 +112,46 @@ class _Record:
         self._changed()
 
     @contextlib.contextmanager
-    def following_kfp(self) -> Iterator[None]:
+    def following_kfp(self, processes: StepProcesses) -> Iterator[None]:
         from kfp.local import subprocess_task_handler
         from kfp.local.orchestrator import task_executor
 
         execute_task = task_executor.execute_single_task
-        with StepProcesses() as processes:
 
-            def execute(**arguments: Any) -> tuple[dict[str, Any], Any]:
-                step = self._start(step_name(arguments["task_name"]))
-                self._cacheable = arguments["task_spec"].caching_options.enable_cache
-                outputs, status = execute_task(**arguments)
-                state = LOCAL_STEPS.get(status.name, "unknown")
-                folder = Path(arguments["pipeline_root"], arguments["pipeline_resource_name"], arguments["task_name"])
-                step.outputs = {name: getattr(value, "uri", value) for name, value in outputs.items()}
-                step.artifacts = _artifacts(outputs) if state == "succeeded" else _written(folder)
-                self._end(step, succeeded=state == "succeeded")
-                return outputs, status
+        def execute(**arguments: Any) -> tuple[dict[str, Any], Any]:
+            step = self._start(step_name(arguments["task_name"]))
+            self._cacheable = arguments["task_spec"].caching_options.enable_cache
+            outputs, status = execute_task(**arguments)
+            state = LOCAL_STEPS.get(status.name, "unknown")
+            folder = Path(arguments["pipeline_root"], arguments["pipeline_resource_name"], arguments["task_name"])
+            step.outputs = {name: getattr(value, "uri", value) for name, value in outputs.items()}
+            step.artifacts = _artifacts(outputs) if state == "succeeded" else _written(folder)
+            self._end(step, succeeded=state == "succeeded")
+            return outputs, status
 
-            def start_process(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-                step = self._steps[self._current]
-                step.cached = False
-                if self._cacheable and any(map(needs_tensorflow, self._steps)):
-                    processes.warm_up(tensorflow=True)  # this step was not in the cache, so the next ones will not be
-                ended = processes.run(
-                    step.name,
-                    full_command,
-                    env_vars or {},
-                    Path(step.log or ""),
-                    tensorflow=needs_tensorflow(full_command[full_command.index("--function_to_execute") + 1]),
-                )
-                step.peak_mib, step.cpu_seconds = round(ended.peak_mib, 1), round(ended.cpu_seconds, 3)
-                if ended.exit_code < 0:
-                    step.error = f"killed by {signal.Signals(-ended.exit_code).name}"
-                return ended.exit_code
+        def start_process(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+            step = self._steps[self._current]
+            step.cached = False
+            if self._cacheable and any(map(needs_tensorflow, self._steps)):
+                processes.warm_up(tensorflow=True)  # this step was not in the cache, so the next ones will not be
+            ended = processes.run(
+                step.name,
+                full_command,
+                env_vars or {},
+                Path(step.log or ""),
+                tensorflow=needs_tensorflow(full_command[full_command.index("--function_to_execute") + 1]),
+            )
+            step.peak_mib, step.cpu_seconds = round(ended.peak_mib, 1), round(ended.cpu_seconds, 3)
+            if ended.exit_code < 0:
+                step.error = f"killed by {signal.Signals(-ended.exit_code).name}"
+            return ended.exit_code
 
-            with (
-                mock.patch.object(task_executor, "execute_single_task", execute),
-                mock.patch.object(subprocess_task_handler, "run_local_subprocess", start_process),
-                mock.patch.object(subprocess_task_handler, "replace_python_executable", lambda command, _: command),
-            ):
-                yield
+        with (
+            mock.patch.object(task_executor, "execute_single_task", execute),
+            mock.patch.object(subprocess_task_handler, "run_local_subprocess", start_process),
+            mock.patch.object(subprocess_task_handler, "replace_python_executable", lambda command, _: command),
+        ):
+            yield
 
     def finish(self) -> StepsFile:
         """Marks the steps that never ran."""

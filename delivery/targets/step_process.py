@@ -30,7 +30,17 @@ from typing import Any, NamedTuple, Self
 
 from slipway.limits import limit_tensorflow
 
-# Imported beforehand by the worker of the steps that need TensorFlow.
+# Imported beforehand: by any worker what those steps need that run even where all others come from the cache, and
+# TensorFlow by the worker of those that need it.
+_ALWAYS = (
+    "kfp.dsl.executor_main",
+    "components.admit_examples.run",
+    "components.push_model.run",
+    "components.record_run.run",
+    "slipway.data.statistics.page",
+    "slipway.data.validation.page",
+    "slipway.evaluation.page",
+)
 _TENSORFLOW = ["tensorflow", "tensorflow_transform.beam", "keras"]
 # Keras imports these if they are there, for notebooks and for wrappers that no step uses: a quarter of all imports.
 _LEFT_OUT = ("IPython", "sklearn")
@@ -60,8 +70,8 @@ class StepProcesses:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for worker in self._workers.values():
-            worker.stop()
+        while self._workers:
+            self._workers.popitem()[1].stop()
 
     def warm_up(self, *, tensorflow: bool) -> None:
         """Starts the imports of the coming steps in the background."""
@@ -142,9 +152,8 @@ def _work(modules: list[str]) -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # numpy's idle thread pool makes Python 3.12 warn at every fork; OpenBLAS restores it in the child by itself.
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
-    # The last step imports most of what any step of ours does.
     with _left_out():
-        for name in ("kfp.dsl.executor_main", "components.record_run.run", *modules):
+        for name in (*_ALWAYS, *modules):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()

@@ -165,7 +165,7 @@ def test_compile_names_an_image_without_digest_once(tmp_path: Path) -> None:
 
 
 def test_run_in_another_home_finds_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_local(request: RunRequest, home: Path, on_change: object) -> StepsFile:
+    def run_local(request: RunRequest, home: Path, on_change: object, **_: object) -> StepsFile:
         write_run(home, request.lineage.run, "failed")
         return StepsFile(lineage=request.lineage, pid=1, steps=[Step(name="validate_examples", state="failed")])
 

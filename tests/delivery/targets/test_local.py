@@ -61,7 +61,7 @@ def test_run_without_the_gpu_that_the_settings_ask_for_says_so(
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SLIPWAY_COMPUTE__TRAIN_MODEL__ACCELERATOR", "{kubeflow: nvidia.com/gpu}")
 
-    def begin(request: RunRequest, *_: Any) -> None:
+    def begin(request: RunRequest, *_: Any, **__: Any) -> None:
         assert request.arguments["training_accelerator"] == "", (
             "so that what is cached stays, whatever the settings ask"
         )
