@@ -33,12 +33,14 @@ def compiled(
     workers: int = 4,
     root: str = ROOT,
     compute: dict[str, Compute] | None = None,
+    attachment: str = "",
     **distribution: Any,
 ) -> dict[str, Any]:
     its = Distribution(workers=workers, target=target, **distribution).model_dump()
     given = golden_arguments(target) | {"distribution": its}
     output = folder / "training.yaml"
-    destination = Destination(target, IMAGE, compute or load_settings().compute, root, gpu_image=GPU_IMAGE)
+    compute = compute or load_settings().compute
+    destination = Destination(target, IMAGE, compute, root, gpu_image=GPU_IMAGE, network_attachment=attachment)
     compile_pipeline("training", destination, given, output)
     spec: dict[str, Any] = next(yaml.safe_load_all(output.read_text()))
     return spec
@@ -80,6 +82,14 @@ def test_vertex_step_is_a_custom_job_of_a_chief_and_workers(tmp_path: Path) -> N
     assert job.job_spec.service_account == "{{$.pipeline_service_account}}"
     assert job.job_spec.network == "{{$.pipeline_network}}"
     assert job.encryption_spec.kms_key_name == "{{$.pipeline_encryption_key_name}}"
+
+
+def test_vertex_replicas_reach_the_vpc_by_the_attachment_of_the_run(tmp_path: Path) -> None:
+    attachment = "projects/p/regions/europe-west4/networkAttachments/slipway"
+    job = custom_job(compiled("vertex", tmp_path, attachment=attachment), "{}")
+    assert job.job_spec.psc_interface_config.network_attachment == attachment
+    assert not job.job_spec.network, "Google's wrapper refuses both"
+    assert not custom_job(compiled("vertex", tmp_path), "{}").job_spec.psc_interface_config.network_attachment
 
 
 def test_vertex_pipeline_keeps_its_tasks_edges_and_outputs(tmp_path: Path) -> None:
