@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +60,7 @@ class HeldFeatures:
 class StreamedFeatures:
     """Features in the Parquet files of transform_features: memory holds the rows asked for, and one row group."""
 
-    def __init__(self, files: list[Path], spec: Spec) -> None:
+    def __init__(self, files: Sequence[Path | IO[bytes]], spec: Spec) -> None:
         self._shapes = {name: tuple(spec[name].shape) for name in sorted(spec)}
         self._types = {name: np.dtype(spec[name].dtype.as_numpy_dtype) for name in sorted(spec)}
         self._readers = [pq.ParquetFile(file) for file in files]
@@ -78,6 +80,24 @@ class StreamedFeatures:
                 found[name][places] = values[rows[places] - self.starts[group]]
         pa.default_memory_pool().release_unused()
         return found
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column that is no feature, as the label: its values of all rows."""
+        return pa.chunked_array([one for reader in self._readers for one in reader.read([name])[name].chunks])
+
+    def copied(self, rows: NDArray[np.int64], file: Path) -> StreamedFeatures:
+        """These features with the row groups of some rows, the only ones that may be taken, copied to a new file."""
+        names, schema = list(self._types), self._readers[0].schema_arrow
+        wanted = np.flatnonzero(np.diff(np.searchsorted(np.sort(rows), self.starts))).tolist()
+        with pq.ParquetWriter(file, pa.schema([schema.field(name) for name in names]), compression="lz4") as writer:
+            for reader, index in (self._groups[group] for group in wanted):
+                table = reader.read_row_group(index, names)
+                writer.write_table(table, table.num_rows)
+        copied, own = copy.copy(self), pq.ParquetFile(file)
+        copied._groups = list(self._groups)
+        for index, group in enumerate(wanted):
+            copied._groups[group] = (own, index)
+        return copied
 
     def held_if_small(self) -> Features:
         """The features in memory where they take no more of it than `HELD_SHARE`, else these; reads them once.

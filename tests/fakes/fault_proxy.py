@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
@@ -63,10 +64,16 @@ class Named(NamedTuple):
 
 
 class FaultProxy:
-    """Listens on loopback; `requests` has every request that came, as `METHOD object`."""
+    """Listens on loopback.
+
+    Attributes:
+        requests: Every request that came, as `METHOD object`.
+        sent: Bytes of the bodies that answered them.
+    """
 
     def __init__(self, server_port: int) -> None:
         self.requests: list[str] = []
+        self.sent: Counter[str] = Counter()
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
         self.server_port = server_port
@@ -204,6 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(412)
                 return
             response, content = proxy.forward(self.command, self.path, body, dict(self.headers.items()))
+            proxy.sent[f"{method} {name}"] += len(content)
         location = response.getheader("Location")
         if location and "upload_id=" in location:
             upload = parse_qs(urlsplit(location).query)["upload_id"][0]
