@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -117,6 +119,25 @@ def test_shard_that_memory_cannot_hold_is_streamed_in_the_same_order(
     ):
         for ours, theirs in zip(tf_leaves(one), tf_leaves(other), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 40])
+def test_feature_of_a_shard_that_is_not_finite_is_named(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    config, (file,) = (
+        TrainConfig.model_validate_json(train_parameters()),
+        files_of_split(artifacts.transformed, "train"),
+    )
+    table = pq.read_table(file, partitioning=None)
+    sizes = pa.array([np.inf] * table.num_rows, pa.float32())
+    (tmp_path / "split=train").mkdir()
+    pq.write_table(
+        table.set_column(table.column_names.index("size"), "size", sizes), tmp_path / "split=train" / file.name
+    )
+    monkeypatch.setattr("components.train_model.shard.memory_limit", lambda: memory)
+    with pytest.raises(ModuleError, match="'size' with NaN or infinity"):
+        read_shard(str(tmp_path), spec_of(artifacts), config, 0, 2)
 
 
 def tf_leaves(batch: Any) -> list[Any]:
