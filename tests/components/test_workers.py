@@ -125,16 +125,13 @@ def test_shard_that_memory_cannot_hold_is_streamed_in_the_same_order(
 def test_feature_of_a_shard_that_is_not_finite_is_named(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
-    config, (file,) = (
-        TrainConfig.model_validate_json(train_parameters()),
-        files_of_split(artifacts.transformed, "train"),
-    )
-    table = pq.read_table(file, partitioning=None)
-    sizes = pa.array([np.inf] * table.num_rows, pa.float32())
+    config = TrainConfig.model_validate_json(train_parameters())
     (tmp_path / "split=train").mkdir()
-    pq.write_table(
-        table.set_column(table.column_names.index("size"), "size", sizes), tmp_path / "split=train" / file.name
-    )
+    for file in files_of_split(artifacts.transformed, "train"):
+        table = pq.read_table(file, partitioning=None)
+        sizes = pa.array([np.inf] * table.num_rows, pa.float32())
+        spoilt = table.set_column(table.column_names.index("size"), "size", sizes)
+        pq.write_table(spoilt, tmp_path / "split=train" / file.name)
     monkeypatch.setattr("components.train_model.shard.memory_limit", lambda: memory)
     with pytest.raises(ModuleError, match="'size' with NaN or infinity"):
         read_shard(str(tmp_path), spec_of(artifacts), config, 0, 2)
