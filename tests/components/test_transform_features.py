@@ -75,7 +75,7 @@ def test_transform_reads_the_names_of_a_file_once(artifacts: Artifacts, monkeypa
     """They are made anew each time, so that for each feature they take a time that grows as the square."""
     asked: list[None] = []
 
-    class File(pq.ParquetFile):
+    class File(pq.ParquetFile):  # type: ignore[misc]
         @property
         def schema_arrow(self) -> pa.Schema:
             asked.append(None)

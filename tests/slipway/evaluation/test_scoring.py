@@ -100,5 +100,5 @@ def test_names_of_a_wide_split_are_asked_for_once() -> None:
     names = [f"c{place}" for place in range(100)]
     schema = Asked(pa.schema([(name, pa.float32()) for name in [*names, "y"]]))
     rows = EvalRows(config, [schema_pb2.Feature(name=name, type=schema_pb2.FLOAT) for name in names])
-    assert rows.columns(schema) == [*names, "y"]  # type: ignore[arg-type]
+    assert rows.columns(schema) == [*names, "y"]
     assert schema.counts["names"] == 1
