@@ -16,6 +16,7 @@ from slipway.errors import ModuleError
 from slipway.limits import memory_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -107,19 +108,27 @@ class StreamedFeatures:
         """
         types = self._narrowed()
         rows = int(self.starts[-1])
-        held = rows * _row_bytes(self._empty(0, types)) <= HELD_SHARE * memory_limit()
-        arrays = self._empty(rows, types) if held else {}
-        bad = {name: 0 for name, dtype in types.items() if dtype.kind == "f"}
+        if rows * _row_bytes(self._empty(0, types)) > HELD_SHARE * memory_limit():
+            self.refuse_not_finite()
+            return self
+        arrays = self._empty(rows, types)
         for group, (start, end) in enumerate(pairwise(self.starts.tolist())):
-            for name, values in self._read(group, list(arrays or bad)).items():
-                if name in bad:
-                    bad[name] += int(np.count_nonzero(~np.isfinite(values)))
-                if held:
-                    arrays[name][start:end] = values
+            for name, values in self._read(group, list(arrays)).items():
+                arrays[name][start:end] = values
         pa.default_memory_pool().release_unused()
-        for name, count in bad.items():
-            refuse_not_finite(name, count)
-        return HeldFeatures(arrays, self.starts) if held else self
+        refuse_not_finite({name: count_not_finite(values) for name, values in arrays.items()})
+        return HeldFeatures(arrays, self.starts)
+
+    def refuse_not_finite(self, rows: NDArray[np.int64] | None = None) -> None:
+        """Raises a ModuleError if a feature of these rows, in their order, or of all is NaN or infinite; reads them."""
+        counts = {name: 0 for name, dtype in self._types.items() if dtype.kind == "f"}
+        ends = self.starts if rows is None else np.searchsorted(rows, self.starts)
+        for group in np.flatnonzero(np.diff(ends)).tolist():
+            chosen = slice(None) if rows is None else rows[ends[group] : ends[group + 1]] - self.starts[group]
+            for name, values in self._read(group, list(counts)).items():
+                counts[name] += count_not_finite(values[chosen])
+        pa.default_memory_pool().release_unused()
+        refuse_not_finite(counts)
 
     def _empty(self, rows: int, types: dict[str, np.dtype[Any]]) -> Arrays:
         return {name: np.empty((rows, *shape), types[name]) for name, shape in self._shapes.items()}
@@ -148,13 +157,19 @@ class StreamedFeatures:
         return self._types | dict.fromkeys(whole, np.dtype(np.int32))
 
 
-def refuse_not_finite(name: str, count: int) -> None:
-    """Raises a ModuleError if a feature has values that are NaN or infinite."""
-    if count:
-        raise ModuleError(
-            f"preprocessing_fn answers {name!r} with NaN or infinity in {count} places of the training split: "
-            "fill missing values, and bound what is divided or exponentiated"
-        )
+def count_not_finite(values: NDArray[Any]) -> int:
+    """How many values are NaN or infinite."""
+    return int(np.count_nonzero(~np.isfinite(values))) if values.dtype.kind == "f" else 0
+
+
+def refuse_not_finite(counts: Mapping[str, int]) -> None:
+    """Raises a ModuleError that names the first feature with values that are NaN or infinite."""
+    for name, count in counts.items():
+        if count:
+            raise ModuleError(
+                f"preprocessing_fn answers {name!r} with NaN or infinity in {count} places of the training split: "
+                "fill missing values, and bound what is divided or exponentiated"
+            )
 
 
 def _row_bytes(arrays: Arrays) -> int:

@@ -9,7 +9,14 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from components.train_model.dataset import TrainingData, label_rows
-from components.train_model.features import HELD_SHARE, HeldFeatures, Spec, StreamedFeatures, refuse_not_finite
+from components.train_model.features import (
+    HELD_SHARE,
+    HeldFeatures,
+    Spec,
+    StreamedFeatures,
+    count_not_finite,
+    refuse_not_finite,
+)
 from slipway.data.examples.dataset import files_of_split
 from slipway.errors import DataError
 from slipway.limits import memory_limit
@@ -70,11 +77,10 @@ def read_shard(
     if len(rows) * streamed.row_bytes > HELD_SHARE * memory_limit() / sharing:
         if scratch and storage.is_remote(transformed_uri):
             streamed = streamed.copied(rows, scratch / "rows.parquet")
+        streamed.refuse_not_finite(rows)
         return Shard(streamed, whole.labels, train, validation, whole.weights, *counts)
     arrays = streamed.take(rows)
-    for name, values in arrays.items():
-        if values.dtype.kind == "f":
-            refuse_not_finite(name, int(np.count_nonzero(~np.isfinite(values))))
+    refuse_not_finite({name: count_not_finite(values) for name, values in arrays.items()})
     return Shard(
         HeldFeatures(arrays, np.unique(np.searchsorted(rows, streamed.starts))),
         whole.labels[rows],

@@ -18,7 +18,7 @@ from components.train_model.dataset import read_training_data
 from components.train_model.features import HELD_SHARE, HeldFeatures, StreamedFeatures
 from components.train_model.shard import read_shard
 from slipway.data.examples.dataset import files_of_split
-from slipway.errors import DataError
+from slipway.errors import DataError, ModuleError
 from slipway.stores import storage
 from tests.components.worker_inputs import ALL_ROWS, inputs_of, spec_of
 from tests.fakes.fault_proxy import FaultProxy
@@ -61,6 +61,22 @@ def test_shard_that_memory_cannot_hold_is_streamed_in_the_same_order(
     ):
         for ours, theirs in zip(tf_leaves(one), tf_leaves(other), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 40])
+def test_feature_of_a_shard_that_is_not_finite_is_named(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    config = TrainConfig.model_validate_json(train_parameters())
+    (tmp_path / "split=train").mkdir()
+    for file in files_of_split(artifacts.transformed, "train"):
+        table = pq.read_table(file, partitioning=None)
+        sizes = pa.array([np.inf] * table.num_rows, pa.float32())
+        spoilt = table.set_column(table.column_names.index("size"), "size", sizes)
+        pq.write_table(spoilt, tmp_path / "split=train" / file.name)
+    monkeypatch.setattr("components.train_model.shard.memory_limit", lambda: memory)
+    with pytest.raises(ModuleError, match="'size' with NaN or infinity"):
+        read_shard(str(tmp_path), spec_of(artifacts), config, 0, 2)
 
 
 def tf_leaves(batch: Any) -> list[Any]:
