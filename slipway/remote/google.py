@@ -43,6 +43,11 @@ class GoogleObjects(Objects):
             found = [self._describe(blob) for blob in self._blobs(folder)]
         return {each.name: each for each in found if each.name and not each.name.endswith("/")}
 
+    def holds(self, folder: str) -> bool:
+        with self._translated("list", folder):
+            # The folder's own mark comes first.
+            return any(not blob.name.endswith("/") for blob in self._blobs(folder, max_results=2))
+
     def names(self, folder: str) -> list[str]:
         with self._translated("list", folder):
             blobs = self._blobs(folder, delimiter="/")

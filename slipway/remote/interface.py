@@ -52,6 +52,10 @@ class Objects(ABC):
         """Objects below a folder, at any depth, by name; empty objects that mark folders are left out."""
 
     @abstractmethod
+    def holds(self, folder: str) -> bool:
+        """Whether there is an object below a folder, by one request."""
+
+    @abstractmethod
     def names(self, folder: str) -> list[str]:
         """Names of the objects and folders directly in a folder, sorted."""
 

@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(kind, attribute, property(counted) if isinstance(original, property) else counted)
 
-    count("listings", LocalModelStore, "_stored")
+    count("listings", LocalModelStore, "_list")
     count("reads", LocalModelStore, "_get")
     count("searches", State, "deleted")
     return counts
