@@ -60,7 +60,7 @@ class S3Objects(Objects):
         """The role of a web identity, or the ID of the access key, which is no secret."""
         return self._login.account
 
-    def objects(self, folder: str) -> dict[str, StoredObject]:
+    def objects(self, folder: str, *, marks: bool = False) -> dict[str, StoredObject]:
         import obstore
 
         with self._translated("list", folder):
@@ -68,8 +68,8 @@ class S3Objects(Objects):
         paths = [each["path"] for each in found]
         folders = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
         below = [each for each in found if each["path"].startswith(self._prefix) and each["path"] not in folders]
-        marks = self._marks([each["path"] for each in below if not each["size"]])
-        kept = (self._describe(each) for each in below if each["path"] not in marks)
+        left_out = set() if marks else self._marks([each["path"] for each in below if not each["size"]])
+        kept = (self._describe(each) for each in below if each["path"] not in left_out)
         return {each.name: each for each in kept}
 
     def holds(self, folder: str) -> bool:

@@ -53,7 +53,7 @@ class RemoteModelStore(ModelStore):
 
     def models(self) -> list[str]:
         """Names of the models, sorted."""
-        names = self._objects.names("")
+        names = [name for name in self._objects.names("") if not name.startswith(".")]  # as S3's probe
         with ThreadPoolExecutor(READERS) as threads:
             holds = list(threads.map(lambda name: self._objects.holds(f"{name}/{MANIFESTS}/"), names))
         return [name for name, is_model in zip(names, holds, strict=True) if is_model]
@@ -68,7 +68,7 @@ class RemoteModelStore(ModelStore):
         return fetch_version(version, folder)
 
     def _list(self, model: str) -> Listing:
-        objects = self._objects.objects(f"{model}/")
+        objects = self._objects.objects(f"{model}/", marks=True)
         numbers = {_number(name) for name in objects if name.startswith(f"{model}/{MANIFESTS}/")}
         return Listing(sorted(number for number in numbers if f"{model}/{number}/{MODEL}" in objects), objects)
 

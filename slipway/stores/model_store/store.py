@@ -82,11 +82,11 @@ class ModelStore(ABC):
 
     def version(self, model: str, number: int) -> Version:
         """One version that can be served."""
-        return self._one(model, number)[1]
+        return self._one(self._load(model), number)[1]
 
-    def _one(self, model: str, number: int) -> tuple[State, Version]:
-        """The state and a version that can be served, without a listing, which grows with the store."""
-        state = self._load(model)
+    def _one(self, state: State, number: int) -> tuple[State, Version]:
+        """A version that can be served, and the state with it, without a listing, which grows with the store."""
+        model = state.model
         if number not in state.deleted and self._has_files(model, number):
             return self._adopt(state, [number]), self._read(model, number)
         state, listing = self._look(model)
@@ -97,15 +97,16 @@ class ModelStore(ABC):
 
     def production(self, model: str) -> Version | None:
         """The version that counts as production: the pin, or without one the newest that is not quarantined."""
-        number = self._load(model).pin
+        state = self._load(model)
+        number = state.pin
         if number is None:
             state, listing = self._look(model)
             number = states.production(state, _servable(state, listing))
-        return None if number is None else self.version(model, number)
+        return None if number is None else self._one(state, number)[1]
 
     def stage(self, model: str, number: int) -> Stage:
         """The stage of one version."""
-        return self._one(model, number)[0].stages[number]
+        return self._one(self._load(model), number)[0].stages[number]
 
     def stages(self, model: str) -> dict[int, Stage]:
         """Stages of all versions that can be served, oldest first."""
