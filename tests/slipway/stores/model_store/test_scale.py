@@ -81,8 +81,10 @@ def test_requests_to_a_bucket_do_not_grow_with_its_versions(
         ):
             fault_proxy.requests.clear()
             command()
-            whole = [one for one in fault_proxy.requests if re.search(r"prefix=store-\d+/taxi/(&|$)", one)]
-            found[name] = len(fault_proxy.requests), len(whole)
+            # After a 404 Google's library looks for the bucket, in a thread of its own.
+            asked = [one for one in fault_proxy.requests if not one.startswith("GET ?fields=name")]
+            whole = [one for one in asked if re.search(r"prefix=store-\d+/taxi/(&|$)", one)]
+            found[name] = len(asked), len(whole)
         return found
 
     few = count(2)
