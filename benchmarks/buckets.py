@@ -50,7 +50,7 @@ class GoogleBucket(StorageServer):
             self.requests += max(math.ceil((len(objects) + len(prefixes)) / PAGE) - 1, 0)
             return found
 
-        self._server.finish_request, self._storage.get_file_list = counted, find  # type: ignore[method-assign]
+        self._server.finish_request, self._storage.get_file_list = counted, find  # type: ignore[method-assign,assignment]
         self._storage._write_config_to_file = lambda: None  # of all objects, at every write
         return self
 
