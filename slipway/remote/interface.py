@@ -48,8 +48,16 @@ class Objects(ABC):
         """The account that the requests are made as; empty if it is not known."""
 
     @abstractmethod
-    def objects(self, folder: str) -> dict[str, StoredObject]:
-        """Objects below a folder, at any depth, by name; empty objects that mark folders are left out."""
+    def objects(self, folder: str, *, marks: bool = False) -> dict[str, StoredObject]:
+        """Objects below a folder, at any depth, by name; empty objects that mark folders are left out.
+
+        To tell these, S3 is asked once more for each empty object. With `marks` it is not, and marks of folders that
+        hold nothing else may be among the objects, without their slash.
+        """
+
+    @abstractmethod
+    def holds(self, folder: str) -> bool:
+        """Whether there is an object below a folder, by one request."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
