@@ -12,7 +12,7 @@ RUN python -m venv uv && uv/bin/pip install --no-cache-dir --require-hashes -r r
 ARG ACCELERATOR=cpu
 COPY image/requirements.lock image/requirements-${ACCELERATOR}.lock ./
 # The locks hold everything that is to be there: --no-deps, because TFT and TFMA ask for `tensorflow` by that name.
-RUN python -m venv --without-pip /opt/venv \
+RUN python -m venv /opt/venv \
     && uv/bin/uv pip install --no-cache --python /opt/venv/bin/python --no-deps --require-hashes \
        -r requirements.lock -r "requirements-${ACCELERATOR}.lock"
 # Headers and the packages' own tests go: a sixth of all. Bytecode that is not checked against its source's time is the
@@ -24,7 +24,8 @@ RUN rm -rf tensorflow/include pyarrow/include pyarrow/src \
     && printf '#!/opt/venv/bin/python\nfrom cli.main import run\n\nrun()\n' > /opt/venv/bin/slipway \
     && chmod 755 /opt/venv/bin/slipway
 # What was left out or deleted is needed by none of these. TFMA swallows a failed import, and then lacks its functions.
-RUN /opt/venv/bin/python -c "import ibis.backends.duckdb, keras, kfp, tensorflow_serving.apis, tensorflow_transform.beam; \
+# Beam's boot program asks pip whether Beam is installed, and ends if it gets no answer.
+RUN /opt/venv/bin/python -m pip --quiet show apache-beam && /opt/venv/bin/python -c "import ibis.backends.duckdb, keras, kfp, tensorflow_serving.apis, tensorflow_transform.beam; \
     import tensorflow_model_analysis as tfma; tfma.run_model_analysis"
 
 # Beam's boot program, by which Dataflow and Flink start a worker: of the release that the lock has, from Go's module,

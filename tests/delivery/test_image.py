@@ -69,6 +69,13 @@ def test_entry_point_starts_a_worker_by_flags_and_else_what_it_is_given(
     assert done.stdout.strip() == started
 
 
+def test_dockerfile_keeps_pip_which_beams_boot_program_asks_for_beam() -> None:
+    """Without it: "failed to install required packages: Apache Beam is not installed in the runtime environment"."""
+    text = DOCKERFILE.read_text()
+    assert "--without-pip" not in text
+    assert "/opt/venv/bin/python -m pip --quiet show apache-beam" in text
+
+
 def test_dockerfile_installs_only_what_has_a_hash() -> None:
     installs = re.findall(r"pip install .*?(?=&&|\nENV|\nRUN|\n\n|#)", DOCKERFILE.read_text(), re.DOTALL)
     assert len(installs) == 3
