@@ -296,7 +296,10 @@ class ModelStore(ABC):
                 states.check_seen(state, version.number, seen)
             return apply(state, _event(version.manifest, action, self._clock(), who, says, why))
 
-        state = self._update(version.model, [version.number], change)
+        # A state that does not know the version was lost, and then knows none of the others.
+        is_known = version.number in self._load(version.model).stages
+        complete = [version.number] if is_known else self._list(version.model).complete
+        state = self._update(version.model, complete, change)
         return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
     def _intact(self, model: str, number: int) -> Version:
