@@ -38,17 +38,12 @@ def compare_shapes(work: Path) -> Iterator[tuple[str, ...]]:
             if seconds[-1] - seconds[0] < SHOWN_FROM:
                 continue
             grows = [each[-1] / each[-2] for each in (seconds, mib)]
-            rows.append(
-                (
-                    shape,
-                    name,
-                    *(
-                        ", ".join(f"{x:,.{d}f}" for x in row)
-                        for row, d in zip((sizes, seconds, mib, grows), (0, 1, 0, 1), strict=True)
-                    ),
-                )
-            )
-        yield from sorted(rows, key=lambda row: row[-1], reverse=True)
+            cells = [
+                ", ".join(f"{each:,.{places}f}" for each in values)
+                for values, places in ((sizes, 0), (seconds, 1), (mib, 0), (grows, 1))
+            ]
+            rows.append((grows[0], (shape, name, *cells)))
+        yield from (row for _, row in sorted(rows, reverse=True))
 
 
 def _run(work: Path, shape: str, size: int, write: Any) -> dict[str, dict[str, float]]:

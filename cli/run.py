@@ -65,13 +65,13 @@ def run(
         from slipway.stores.storage import join
 
         environment = open_environment(env, set_)
-        if not (environment.settings.home / "cache").is_dir():
-            processes.warm_up(tensorflow=True)  # no step can come from the cache
         if again is not None:
             if data or set_ or require_push or notify or pipeline != DEFAULT_PIPELINE:
                 raise typer.BadParameter("the record says all else: give it alone, or with --env", param_hint="--again")
             _run_again(environment, processes, again, module, quiet=as_json)
             return
+        if not (environment.settings.home / "cache").is_dir():
+            processes.warm_up(tensorflow=True)  # no step can come from the cache, and most pipelines need it
         request = local_request(environment, module, data, notify=notify, pipeline=pipeline)
         asked = environment.accelerators("kubeflow") or environment.accelerators("vertex")
         if asked and "training_accelerator" in request.arguments and not gpus():
@@ -116,6 +116,7 @@ def _run_again(environment: Environment, processes: StepProcesses, name: str, mo
         with progress(quiet=quiet, record=join(environment.local.runs, run)) as update:
             run_local(repeat.request, environment.settings.home, update, cached=False, processes=processes)
     else:
+        processes.stop()  # the cluster has its own, and is waited for
         with submission_of(environment, repeat) as (target, submission):
             cluster = environment.target(target)
             started = cluster.submit(submission)

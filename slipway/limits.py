@@ -36,8 +36,9 @@ def limit_tensorflow(step: str) -> None:
     """Makes TensorFlow start as many threads as there are processors for it, unless the environment says how many.
 
     It counts those of the machine itself, of which a pod may use a few. Where a model is trained on two, one thread
-    computes each operation: mostly there are two to do at once, and the steps of a small model take two thirds of the
-    time (docs/memory.md). To be called before TensorFlow's first operation.
+    computes each operation: mostly there are two to do at once, and the steps of a small model take three quarters of
+    the time (docs/decisions/0075-tensorflow-gets-the-threads-of-its-pod.md). To be called before TensorFlow's first
+    operation.
     """
     count = processors()
     within = 1 if step in TRAINING_STEPS and count == 2 else count

@@ -114,9 +114,8 @@ class TrainingData:
         parts = tf.data.Dataset.from_generator(read, output_signature=signature)
         batches = parts.prefetch(1).flat_map(cut).take(steps)
         options = tf.data.Options()
-        options.autotune.enabled = (
-            False  # nothing here is tuned, and its thread now and then ends seconds after an epoch
-        )
+        # Nothing here is tuned, and the thread that tunes may end seconds after an epoch does.
+        options.autotune.enabled = False
         return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2).with_options(options)
 
     def take(self, rows: NDArray[np.int64]) -> tuple[Any, ...]:
@@ -183,18 +182,18 @@ def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> 
     return label_rows(streamed, streamed.held_if_small(), task)
 
 
-def label_rows(files: StreamedFeatures, features: Features, task: TrainConfig) -> TrainingRows:
-    """The rows of these features with what the files say of them otherwise; raises as `read_training_rows` does."""
-    labels = encode_labels(files.column(task.label.column), task.task, task.class_names)
+def label_rows(split: StreamedFeatures, features: Features, task: TrainConfig) -> TrainingRows:
+    """The rows of these features with labels, weights and groups of the split; raises as `read_training_rows` does."""
+    labels = encode_labels(split.column(task.label.column), task.task, task.class_names)
     weight = task.label.weight
-    weights = None if weight is None else read_weights(files.column(weight), weight)
+    weights = None if weight is None else read_weights(split.column(weight), weight)
     rows = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
     if len(rows) < 2:
         counted = "" if weights is None else f" of a {weight} above 0"
         raise DataError(
             f"the training split has {len(rows)} rows{counted}; at least 2 are needed, far more to learn anything"
         )
-    groups = encode_groups(files.column(task.group)) if task.group else None
+    groups = encode_groups(split.column(task.group)) if task.group else None
     return TrainingRows(features, labels, weights, groups, rows)
 
 

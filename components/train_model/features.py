@@ -64,7 +64,8 @@ class StreamedFeatures:
     def __init__(self, files: Sequence[Path | IO[bytes]], spec: Spec) -> None:
         self._shapes = {name: tuple(spec[name].shape) for name in sorted(spec)}
         self._types = {name: np.dtype(spec[name].dtype.as_numpy_dtype) for name in sorted(spec)}
-        self._readers = [pq.ParquetFile(file) for file in files]
+        # Buffered beforehand, a row group is one read of a bucket, not one for each column.
+        self._readers = [pq.ParquetFile(file, pre_buffer=True) for file in files]
         self._groups = [(reader, index) for reader in self._readers for index in range(reader.num_row_groups)]
         sizes = [reader.metadata.row_group(index).num_rows for reader, index in self._groups]
         self.starts = np.cumsum([0, *sizes])
@@ -111,12 +112,13 @@ class StreamedFeatures:
         if rows * _row_bytes(self._empty(0, types)) > HELD_SHARE * memory_limit():
             self.refuse_not_finite()
             return self
-        arrays = self._empty(rows, types)
+        arrays, counts = self._empty(rows, types), dict.fromkeys(types, 0)
         for group, (start, end) in enumerate(pairwise(self.starts.tolist())):
             for name, values in self._read(group, list(arrays)).items():
                 arrays[name][start:end] = values
+                counts[name] += count_not_finite(values)
         pa.default_memory_pool().release_unused()
-        refuse_not_finite({name: count_not_finite(values) for name, values in arrays.items()})
+        refuse_not_finite(counts)
         return HeldFeatures(arrays, self.starts)
 
     def refuse_not_finite(self, rows: NDArray[np.int64] | None = None) -> None:

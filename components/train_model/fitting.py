@@ -180,7 +180,9 @@ def fit(
     monitor.state.history.resumed_after_epoch = done or None
     if monitor.state.history.stopped == "running":
         batches, _ = data.training_batches(training.batch_size, training.seed, lambda: monitor.epoch)
-        model.steps_per_execution = max(model.steps_per_execution, STEPS_AT_ONCE)
+        # Keras's loop of several steps cannot be traced for several replicas.
+        is_alone = model.distribute_strategy.num_replicas_in_sync == 1
+        model.steps_per_execution = max(model.steps_per_execution, STEPS_AT_ONCE) if is_alone else 1
         try:
             model.fit(
                 batches,

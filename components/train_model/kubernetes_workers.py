@@ -25,7 +25,7 @@ from slipway.errors import ClusterError, TrainingError
 PORT = 2222
 # How long pods may wait for a node and for their image.
 START_SECONDS = 1800.0
-# How long a Job outlives the step that made it, waiting, and how long it stays once it has ended.
+# How much longer than the step a Job waits for its pods, and how long it stays once it has ended.
 TTL_SECONDS = 600
 NAME, INDEX = "slipway.dev/training-workers", "batch.kubernetes.io/job-completion-index"
 log = logging.getLogger(__name__)

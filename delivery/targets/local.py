@@ -65,7 +65,8 @@ def run_local(
     """Runs the pipeline to its end; failed steps are in the result, not raised.
 
     `home` is for artifacts and cache; `on_change` is called with all steps whenever one changes its state.
-    Without `cached`, every step is executed. `processes` are those that the caller has started already.
+    Without `cached`, every step is executed. `processes` are those that the caller has started already; they
+    end with the run.
     """
     from kfp import local
 

@@ -30,8 +30,8 @@ from typing import Any, NamedTuple, Self
 
 from slipway.limits import limit_tensorflow
 
-# Imported beforehand: by any worker what those steps need that run even where all others come from the cache, and
-# TensorFlow by the worker of those that need it.
+# Each worker imports these: steps that are never cached, and the report, need them. That of the steps with TensorFlow
+# imports it, too.
 _ALWAYS = (
     "kfp.dsl.executor_main",
     "components.admit_examples.run",
@@ -70,6 +70,10 @@ class StepProcesses:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends them all."""
         while self._workers:
             self._workers.popitem()[1].stop()
 

@@ -22,6 +22,7 @@ Shown = Literal["key", "slices"]  # a key figure of the run and a column of the 
 CANDIDATE, BASELINE = "candidate", "baseline"
 EXAMPLE_COUNT, MEAN_LABEL = "example_count", "mean_label"
 DECIDED = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")  # they depend on the decision threshold alone
+MEANS = "slipway.evaluation.tfma.means"
 AVERAGE_PRECISION = "slipway.evaluation.tfma.average_precision.AveragePrecision"
 
 
@@ -52,7 +53,7 @@ METRICS: dict[Task, tuple[Metric, ...]] = {
     "binary": (
         Metric("auc", "high", "AUC", "key"),
         Metric("auc_pr", "high", AVERAGE_PRECISION, "slices"),
-        Metric("log_loss", "low", "BinaryCrossEntropy", "key"),
+        Metric("log_loss", "low", f"{MEANS}.LogLoss", "key"),
         Metric("accuracy", "high", "BinaryAccuracy", "key"),
         Metric("balanced_accuracy", "high", "BalancedAccuracy"),
         Metric("precision", "high", "Precision", "slices"),
@@ -71,9 +72,9 @@ METRICS: dict[Task, tuple[Metric, ...]] = {
     ),
     "regression": (
         Metric("root_mean_squared_error", "low", "", "key"),
-        Metric("mean_absolute_error", "low", "MeanAbsoluteError", "key"),
+        Metric("mean_absolute_error", "low", f"{MEANS}.AbsoluteError", "key"),
         Metric("r_squared", "high", "", "key"),
-        Metric("mean_squared_error", "low", "MeanSquaredError"),
+        Metric("mean_squared_error", "low", f"{MEANS}.SquaredError"),
         Metric("calibration", "one", "Calibration", "slices"),
         *_MEANS,
     ),

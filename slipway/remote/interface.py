@@ -51,8 +51,8 @@ class Objects(ABC):
     def objects(self, folder: str, *, marks: bool = False) -> dict[str, StoredObject]:
         """Objects below a folder, at any depth, by name; empty objects that mark folders are left out.
 
-        To tell these, S3 is asked once more for each empty object. With `marks` it is not, and marks of folders that
-        hold nothing else may be among the objects, without their slash.
+        S3 is asked for each empty object whether it is such a mark. With `marks` it is not asked: then marks of empty
+        folders are among the objects, without their slash.
         """
 
     @abstractmethod

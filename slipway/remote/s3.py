@@ -67,7 +67,8 @@ class S3Objects(Objects):
             found = self._again(lambda: obstore.list(self._store, self._prefix + folder).collect())
         paths = [each["path"] for each in found]
         folders = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
-        below = [each for each in found if each["path"].startswith(self._prefix) and each["path"] not in folders]
+        inside = self._prefix + folder  # a folder's own mark has lost its slash
+        below = [each for each in found if each["path"].startswith(inside) and each["path"] not in folders]
         left_out = set() if marks else self._marks([each["path"] for each in below if not each["size"]])
         kept = (self._describe(each) for each in below if each["path"] not in left_out)
         return {each.name: each for each in kept}

@@ -11,7 +11,7 @@ from slipway.limits import limit_tensorflow, memory_limit, processors
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-PROCESSORS = len(os.sched_getaffinity(0))
+PROCESSORS = processors("/nowhere")
 
 
 def write_files(root: Path, group: str, files: dict[str, str]) -> None:

@@ -65,7 +65,8 @@ if TYPE_CHECKING:
 
 ROWS_MEMORY = "200MB"
 MEMORY_LIMIT = "400MB"
-WIDE = 500  # columns: beyond, each thread would hold so much that one reads, and for every `WIDE` it may have 200 MB
+# Columns; one thread reads a wider source, with 200 MB for each `WIDE` of them: each thread holds vectors of all.
+WIDE = 500
 THREADS = min(os.cpu_count() or 1, 4)
 ROW_NUMBER = "file_row_number"
 HEADER_BYTES = 1 << 20

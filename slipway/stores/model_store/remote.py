@@ -186,7 +186,7 @@ class RemoteModelStore(ModelStore):
         if not dead:
             return
         until = self._written(f"{claims}{own}") - ABANDONED_SECONDS
-        # A prune writes the state before it deletes: a version that it hid from the listing is in there by now.
+        # A prune writes the state before it deletes: the state names each version whose files it took from the listing.
         pruned = self._load(model).deleted
         for number, claim in dead.items():
             if claim.created < until and number not in pruned and not self._has_files(model, number):
@@ -233,7 +233,7 @@ class RemoteModelStore(ModelStore):
 def _number(name: str) -> int:
     """The version that an object belongs to, or -1."""
     part = name.split("/")[1]
-    if part in (MANIFESTS, CLAIMS):
+    if part in (MANIFESTS, BASELINES, CLAIMS):
         part = Path(name).name.removesuffix(".json")
     number = version_of(part)
     return -1 if number is None else number

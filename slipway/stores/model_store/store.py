@@ -156,7 +156,7 @@ class ModelStore(ABC):
         try:
             self._update(model, [*listing.complete, version.number], lambda state: state)
         except (StoreError, OSError) as error:
-            # The version is complete and visible; the next read or change of the state adds it to the history.
+            # The version is complete and visible; the next push, prune or change of it adds it to the history.
             print(f"warning: version {version.number} of {model} is not yet in the history: {error}")
         return Pushed(version, is_new=True)
 
@@ -296,7 +296,7 @@ class ModelStore(ABC):
                 states.check_seen(state, version.number, seen)
             return apply(state, _event(version.manifest, action, self._clock(), who, says, why))
 
-        # A state that does not know the version was lost, and then knows none of the others.
+        # A state lacks the version where it was lost, or the push was killed: then all that are there are added.
         is_known = version.number in self._load(version.model).stages
         complete = [version.number] if is_known else self._list(version.model).complete
         state = self._update(version.model, complete, change)
@@ -428,7 +428,7 @@ class ModelStore(ABC):
 
 
 def _servable(state: State, listing: Listing) -> list[int]:
-    """Versions that can be served, ascending, without those pushed after the state was read."""
+    """Versions of a listing that the state knows and that were not deleted, ascending."""
     known = state.stages.keys() - state.deleted
     return [number for number in listing.complete if number in known]
 
