@@ -58,10 +58,12 @@ smoke: .venv/.installed-dev ## Send real requests to what serves; tests/conforma
 test-cluster: .venv/.installed-dev ## Rollouts against the fake cluster, or a real one: tests/cluster/README.md has the variables
 	$(BIN)/pytest tests/cluster -o timeout=1800 $(ARGS)
 
+test-flink: export SLIPWAY_FLINK = $(CURDIR)/.flink
 test-flink: .venv/.installed-dev ## Transform and evaluate on a real Flink cluster on loopback: needs Java 17 and Maven
+	rm -rf .flink
 	mvn --quiet --batch-mode --file tests/flink/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
-		-DoutputDirectory=$(CURDIR)/.flink $(ARGS_MAVEN)
-	SLIPWAY_FLINK=$(CURDIR)/.flink $(BIN)/pytest tests/flink -s -p no:xdist $(ARGS)
+		-DoutputDirectory="$$SLIPWAY_FLINK" $(ARGS_MAVEN)
+	$(BIN)/pytest tests/flink -s -p no:xdist $(ARGS)
 
 test-boot: .venv/.installed-dev ## A worker as Dataflow starts it, by Beam's boot program: needs Go
 	GOBIN=$(CURDIR)/.boot go install "github.com/apache/beam/sdks/v2/python/container@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.lock)"

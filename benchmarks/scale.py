@@ -1,14 +1,14 @@
-"""What commands cost with 1,000 and 10,000 versions and runs and a tenth as many modules, here and on gs://.
+"""What commands cost with 1,000 and 10,000 versions and runs and a tenth as many modules, here, on gs:// and on s3://.
 
 Records are written directly, in the form that pushes, runs and deployments give them: to push 10,000 versions takes
-longer than to measure them. For gs:// requests are counted, a listing as one for each 1,000 names, as Cloud Storage
-answers it; how long they take is a matter of distance, which an emulator on this machine does not have.
+longer than to measure them. For buckets requests are counted, a listing as one for each 1,000 names, and the bytes of
+the answers. How long they take is a matter of distance, which a store on this machine does not have: its seconds are
+those of the emulator.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import shutil
 import sys
@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks import console
+from benchmarks.buckets import Bucket, GoogleBucket, S3Bucket
 from benchmarks.measure import measure
 from console.index.kept import Index
 from console.index.runs import RunRecords
@@ -36,9 +38,9 @@ from slipway.stores.model_store.state import Event
 from slipway.stores.module_store import publish_module
 from slipway.targets import DEFAULT_PIPELINE
 from tests.delivery.plan.project import FILES, Project
-from tests.fakes.storage_server import BUCKET, StorageServer
+from tests.fakes.s3_server import VARIABLES
 
-HEADER = ("where", "what", "of", "wall ms", "CPU ms", "requests")
+HEADER = ("where", "what", "of", "wall ms", "CPU ms", "requests", "MiB")
 MEMORY_HEADER = (
     "runs and versions",
     "console MiB",
@@ -48,7 +50,6 @@ MEMORY_HEADER = (
     "warm ms, median",
 )
 SIZES = (1_000, 10_000)
-PAGE = 1_000  # names that Cloud Storage and S3 answer at once
 PROMOTED_EVERY = 5
 MODEL = "taxi"
 FILES_OF_A_MODEL = (
@@ -60,57 +61,24 @@ FILES_OF_A_MODEL = (
 PARTS_OF_A_MODULE = ("module.yaml", "model.py", "preprocessing.py")
 
 
-class Bucket(StorageServer):
-    """The emulator; it counts the requests that Cloud Storage would have got."""
-
-    requests = 0
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        answered, listed = self._server.finish_request, self._storage.get_file_list
-
-        def answer(*request: Any) -> None:
-            self.requests += 1
-            answered(*request)
-
-        def find(*asked: Any, **options: Any) -> Any:
-            objects, prefixes = found = listed(*asked, **options)
-            self.requests += max(math.ceil((len(objects) + len(prefixes)) / PAGE) - 1, 0)
-            return found
-
-        self._server.finish_request, self._storage.get_file_list = answer, find  # type: ignore[method-assign,assignment]
-        self._storage._write_config_to_file = lambda: None  # of all objects, at every write
-        return self
-
-    def uri(self, path: str) -> str:
-        """With time for a listing of all that there is."""
-        return super().uri(path).replace("retry_limit_seconds=2", "retry_limit_seconds=300")
-
-    def fill(self, folder: Path, name: str) -> None:
-        """Puts the files of a folder there, without requests."""
-        from gcp_storage_emulator.handlers.objects import _checksums, _make_object_resource
-
-        for path in folder.rglob("*"):
-            if path.is_file():
-                content, its = path.read_bytes(), f"{name}/{path.relative_to(folder).as_posix()}"
-                stored = _make_object_resource("", BUCKET, its, "application/octet-stream", len(content))
-                self._storage.create_file(BUCKET, its, content, _checksums(content, stored))
-
-
 def measure_scale(work: Path) -> Iterator[tuple[str, ...]]:
     """A row for each command, number and place."""
+    os.environ |= VARIABLES  # of an account on S3
     for size in SIZES:
         home = work / f"scale-{size}"
         write_state(home, size)
         project, modules = write_project(work / f"project-{size}", home, size // 10), size // 10
-        with Bucket() as bucket:
+        # Buckets first: what is measured changes the state.
+        with GoogleBucket() as bucket:
             bucket.fill(home, "home")
-            yield from _of_state("this machine", str(home), size, None)
-            yield from _of_commands(home, size)
-            yield from _of_plan("this machine", project, str(home), modules, None)
-            remote = bucket.uri("home")
-            yield from _of_state("gs://", remote, size, bucket)
-            yield from _of_plan("gs://", project, remote, modules, bucket)
+            yield from _of_state(bucket.uri("home"), size, bucket)
+            yield from _of_plan(project, bucket.uri("home"), modules, bucket)
+        with S3Bucket() as bucket:  # no plan: it takes moto a look at all objects to list a module's
+            bucket.fill(home, "home")
+            yield from _of_state(bucket.uri("home"), size, bucket)
+        yield from _of_state(str(home), size, None)
+        yield from _of_commands(home, size)
+        yield from _of_plan(project, str(home), modules, None)
         shutil.rmtree(home)
 
 
@@ -168,7 +136,7 @@ def write_versions(root: Path, count: int) -> None:
         )  # fmt: skip
         storage.write_text(str(base / ".manifests" / f"{number}.json"), manifest.model_dump_json(indent=1))
         storage.write_text(str(base / ".baselines" / f"{number}.json"), "{}")
-        storage.write_text(str(base / ".claims" / str(number)), "")
+        storage.write_text(str(base / ".claims" / str(number)), "trainer")
         done = partial(Event, when=number, version=number, who="trainer", run=lineage.run, model_digest=combine(files))
         history.append(done(action="push", why="passed its gate"))
         stages[number] = "candidate"
@@ -198,12 +166,16 @@ def write_project(folder: Path, home: Path, count: int) -> Project:
     return project
 
 
-def _of_state(where: str, home: str, size: int, bucket: Bucket | None) -> Iterator[tuple[str, ...]]:
+def _of_state(home: str, size: int, bucket: Bucket | None) -> Iterator[tuple[str, ...]]:
     state = Locations.under(home)
-    store, model, newest = open_store(state.store), Path(str(size)), 1_750_000_000 + size - 1
+    folder = TemporaryDirectory(prefix="slipway-scale-")
+    store, model, newest = open_store(state.store), Path(folder.name, "model"), 1_750_000_000 + size - 1
     for name in FILES_OF_A_MODEL:
-        storage.write_bytes(str(model.absolute() / name), b"another")
+        storage.write_bytes(str(model / name), b"another")
     lineage = Lineage(run="taxi-new", module=MODEL, module_digest="ab" * 32, data_uri=console.DATA)
+
+    def fetch() -> None:
+        store.fetch(store.version(MODEL, newest), model.parent / "fetched")
 
     async def look() -> None:
         await Index(RunRecords(state), storage.join(home, "console", "runs.json")).look()
@@ -214,6 +186,8 @@ def _of_state(where: str, home: str, size: int, bucket: Bucket | None) -> Iterat
         "production": lambda: store.production(MODEL),
         "push": lambda: store.push(model, Provenance(model=MODEL, lineage=lineage)),
         "promote": lambda: store.promote(MODEL, newest),
+        "fetch": fetch,
+        "rollback": lambda: store.rollback(MODEL),
         "prune of a tenth": lambda: store.prune(MODEL, size - size // 10),
         "one run by its name": lambda: load_run(state.runs, "taxi-0007"),
         "all runs": lambda: list_runs(state.runs),
@@ -221,8 +195,8 @@ def _of_state(where: str, home: str, size: int, bucket: Bucket | None) -> Iterat
         "its next start": lambda: asyncio.run(look()),
     }
     for what, call in calls.items():
-        yield where, what, f"{size:,}", *_cost(call, bucket)
-    shutil.rmtree(model)
+        yield _where(bucket), what, f"{size:,}", *_cost(call, bucket)
+    folder.cleanup()
 
 
 def _of_commands(home: Path, size: int) -> Iterator[tuple[str, ...]]:
@@ -230,23 +204,31 @@ def _of_commands(home: Path, size: int) -> Iterator[tuple[str, ...]]:
     for command in (["models", "list"], ["runs", "list"], ["runs", "show"]):
         cost = measure([sys.executable, "-m", "cli.main", *command], {"SLIPWAY_HOME": str(home)})
         wall, cpu = 1000 * cost.wall_seconds, 1000 * cost.cpu_seconds
-        yield "this machine", f"slipway {' '.join(command)}", f"{size:,}", f"{wall:.0f}", f"{cpu:.0f}", ""
+        yield "this machine", f"slipway {' '.join(command)}", f"{size:,}", f"{wall:.0f}", f"{cpu:.0f}", "", ""
 
 
-def _of_plan(where: str, project: Project, home: str, modules: int, bucket: Bucket | None) -> Iterator[tuple[str, ...]]:
+def _of_plan(project: Project, home: str, modules: int, bucket: Bucket | None) -> Iterator[tuple[str, ...]]:
     def plan(base: str | None, **options: Any) -> None:
         plan_revision(project.repository, Place(home=home), base=base, **options)
 
+    where, of = _where(bucket), f"{modules:,}"
     if bucket is None:
-        yield where, "plan --offline", f"{modules:,}", *_cost(lambda: plan(None, offline=True), None)
-        yield where, "plan --offline, new branch", f"{modules:,}", *_cost(lambda: plan("0" * 40, offline=True), None)
-    yield where, "plan", f"{modules:,}", *_cost(lambda: plan(None), bucket)
+        yield where, "plan --offline", of, *_cost(lambda: plan(None, offline=True), None)
+        yield where, "plan --offline, new branch", of, *_cost(lambda: plan("0" * 40, offline=True), None)
+    yield where, "plan", of, *_cost(lambda: plan(None), bucket)
 
 
-def _cost(call: Callable[[], object], bucket: Bucket | None) -> tuple[str, str, str]:
-    """Wall and CPU milliseconds; with a bucket, which takes most of both, the number of requests alone."""
-    asked, wall, cpu = bucket.requests if bucket else 0, time.perf_counter(), sum(os.times()[:4])
-    call()
+def _where(bucket: Bucket | None) -> str:
+    return f"{bucket.scheme}://" if bucket else "this machine"
+
+
+def _cost(call: Callable[[], object], bucket: Bucket | None) -> tuple[str, str, str, str]:
+    """Wall and CPU milliseconds, requests and MiB answered; no CPU with a bucket, which takes most of it."""
     if bucket:
-        return "", "", f"{bucket.requests - asked:,}"
-    return f"{1000 * (time.perf_counter() - wall):.0f}", f"{1000 * (sum(os.times()[:4]) - cpu):.0f}", ""
+        bucket.requests = bucket.answered = 0
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    call()
+    took, used = 1000 * (time.perf_counter() - wall), 1000 * (sum(os.times()[:4]) - cpu)
+    if bucket:
+        return f"{took:.0f}", "", f"{bucket.requests:,}", f"{bucket.answered / 2**20:.2f}"
+    return f"{took:.0f}", f"{used:.0f}", "", ""

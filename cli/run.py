@@ -65,6 +65,8 @@ def run(
         from slipway.stores.storage import join
 
         environment = open_environment(env, set_)
+        if not (environment.settings.home / "cache").is_dir():
+            processes.warm_up(tensorflow=True)  # no step can come from the cache
         if again is not None:
             if data or set_ or require_push or notify or pipeline != DEFAULT_PIPELINE:
                 raise typer.BadParameter("the record says all else: give it alone, or with --env", param_hint="--again")

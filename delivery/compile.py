@@ -54,6 +54,7 @@ class Destination:
         limits: Fields of kfp's `PipelineConfig` for Kubeflow: when a run is ended, and when what it left is removed.
         cached: Whether steps may be served from the platform's cache.
         s3_secret: Secret of Kubernetes with the steps' login to S3, for Kubeflow.
+        network_attachment: Attachment by which a custom job of Vertex reaches a VPC, as the run's other steps do.
     """
 
     target: RemoteTarget
@@ -64,6 +65,7 @@ class Destination:
     cached: bool = True
     s3_secret: str = ""
     gpu_image: str = ""
+    network_attachment: str = ""
 
 
 def _check_workers(destination: Destination, arguments: Mapping[str, Any]) -> None:
@@ -114,6 +116,7 @@ def compile_pipeline(name: str, destination: Destination, arguments: Mapping[str
         dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
         _BACKOFF_MAX[target],
         destination.cached,
+        destination.network_attachment,
     )
     spec = spec_of(find_pipeline(name).build(defaults, arguments))
     if destination.pipeline_root:

@@ -185,7 +185,16 @@ class Environment:
         }
         limits = {name: value for name, value in wanted.items() if value and target == "kubeflow"}
         root, secret = self.pipeline_root(target), kubeflow.secret_of(pipeline)
-        return Destination(target, image, its.compute, root, limits, gpu_image=gpu_image, s3_secret=secret)
+        return Destination(
+            target,
+            image,
+            its.compute,
+            root,
+            limits,
+            gpu_image=gpu_image,
+            s3_secret=secret,
+            network_attachment=its.vertex.network_attachment,
+        )
 
     def has_target(self, name: RemoteTarget) -> bool:
         """Whether the settings say where a target is."""

@@ -17,9 +17,9 @@ from slipway.errors import ConfigError
 # Of the run, which Vertex fills in: a custom job does not inherit them.
 _OF_THE_RUN = {
     "service_account": "{{$.pipeline_service_account}}",
-    "network": "{{$.pipeline_network}}",
     "encryption_spec_key_name": "{{$.pipeline_encryption_key_name}}",
 }
+_NETWORK_OF_THE_RUN = "{{$.pipeline_network}}"
 
 
 def machine_type(compute: Compute) -> str:
@@ -42,8 +42,12 @@ def machine_type(compute: Compute) -> str:
     return min(fitting).name
 
 
-def as_custom_job(step: Any, image: str, compute: Compute, workers: int) -> Any:
-    """The step as a component that runs it on several machines at once."""
+def as_custom_job(step: Any, image: str, compute: Compute, workers: int, network_attachment: str = "") -> Any:
+    """The step as a component that runs it on several machines at once.
+
+    They reach a VPC by the network attachment, which Vertex has no placeholder for, or as the run does by its network;
+    Google's wrapper takes one of the two.
+    """
     from google_cloud_pipeline_components.v1.custom_job import create_custom_training_job_from_component
 
     own = copy.deepcopy(step)
@@ -56,6 +60,8 @@ def as_custom_job(step: Any, image: str, compute: Compute, workers: int) -> Any:
         accelerator_count=compute.count,
         # TensorFlow's group does not take a member back: all begin again.
         restart_job_on_worker_restart=True,
+        network="" if network_attachment else _NETWORK_OF_THE_RUN,
+        psc_interface_config={"network_attachment": network_attachment} if network_attachment else None,
         **_OF_THE_RUN,
     )
 

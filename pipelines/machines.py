@@ -1,7 +1,9 @@
 """Vertex AI's machines: their CPUs and memory, and which GPUs they have.
 
-They are those of https://cloud.google.com/vertex-ai/docs/training/configure-compute; no call of Vertex tells them.
-A machine that is missing here is refused until somebody adds it.
+They are those of https://cloud.google.com/vertex-ai/docs/training/configure-compute; no call of Vertex tells them. N1
+and its GPUs are Google's list in https://github.com/tensorflow/cloud (src/python/tensorflow_cloud/core/gcp.py); A2, A3
+and G2 are described in https://cloud.google.com/compute/docs/accelerator-optimized-machines. A machine that is missing
+here is refused until somebody adds it.
 """
 
 from __future__ import annotations

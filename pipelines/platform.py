@@ -26,6 +26,7 @@ class TaskDefaults:
         job_created: Placeholder of the time when the run was created; kfp.local has none.
         backoff_max: kfp's `backoff_max_duration`, which each platform reads in its own way.
         cached: Whether steps may be served from a cache.
+        network_attachment: That of a custom job of Vertex.
     """
 
     image: str
@@ -36,6 +37,7 @@ class TaskDefaults:
     job_created: str = ""
     backoff_max: str = ""
     cached: bool = True
+    network_attachment: str = ""
 
     def image_of(self, compute: Compute) -> str:
         """The image of a task with these resources."""
@@ -97,7 +99,8 @@ class Steps:
         given = {name: known[name] for name in step.component_spec.inputs or {}}
         if machines > 1:
             compute = compute_of(self._defaults.compute, step.component_spec.name.replace("-", "_"))
-            step = as_custom_job(step, self._defaults.image_of(compute), compute, machines)
+            its = self._defaults
+            step = as_custom_job(step, its.image_of(compute), compute, machines, its.network_attachment)
         task = step(**given)
         self._known |= task.outputs
         if after is not None:

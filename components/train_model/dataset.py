@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from components.train_model.features import Features, HeldFeatures, Spec, StreamedFeatures
@@ -23,8 +22,6 @@ from slipway.data.weights import read_weights
 from slipway.errors import DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from components.train_model.config import TrainConfig
@@ -182,27 +179,23 @@ def read_training_rows(transformed_path: str, spec: Spec, task: TrainConfig) -> 
         DataError: a label is unknown or missing, a weight is wrong, or there are too few rows to hold some back.
         ModuleError: a transformed feature is NaN or infinite.
     """
-    files = files_of_split(transformed_path, "train")
-    return label_rows(files, StreamedFeatures(files, spec).held_if_small(), task)
+    streamed = StreamedFeatures(files_of_split(transformed_path, "train"), spec)
+    return label_rows(streamed, streamed.held_if_small(), task)
 
 
-def label_rows(files: list[Path], features: Features, task: TrainConfig) -> TrainingRows:
+def label_rows(files: StreamedFeatures, features: Features, task: TrainConfig) -> TrainingRows:
     """The rows of these features with what the files say of them otherwise; raises as `read_training_rows` does."""
-    labels = encode_labels(_read_column(files, task.label.column), task.task, task.class_names)
+    labels = encode_labels(files.column(task.label.column), task.task, task.class_names)
     weight = task.label.weight
-    weights = None if weight is None else read_weights(_read_column(files, weight), weight)
+    weights = None if weight is None else read_weights(files.column(weight), weight)
     rows = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
     if len(rows) < 2:
         counted = "" if weights is None else f" of a {weight} above 0"
         raise DataError(
             f"the training split has {len(rows)} rows{counted}; at least 2 are needed, far more to learn anything"
         )
-    groups = encode_groups(_read_column(files, task.group)) if task.group else None
+    groups = encode_groups(files.column(task.group)) if task.group else None
     return TrainingRows(features, labels, weights, groups, rows)
-
-
-def _read_column(files: list[Path], name: str) -> pa.ChunkedArray:
-    return pa.chunked_array([chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks])
 
 
 def read_training_data(transformed_path: str, spec: Spec, task: TrainConfig) -> TrainingData:

@@ -236,7 +236,8 @@ def choose_rows(
     """
     file = files_of_split(transformed_path, "eval")[0]
     rows = pq.read_table(Path(sample_path) / file.relative_to(transformed_path), partitioning=None)
-    columns = [rows[feature.name] for feature in features if feature.name in rows.column_names]
+    there = set(rows.column_names)
+    columns = [rows[feature.name] for feature in features if feature.name in there]
     missing = np.sum([column.is_null().to_numpy() for column in columns], axis=0)
     spread = np.linspace(0, rows.num_rows - 1, RECORDED_ROWS // 2).astype(int)
     chosen = np.unique([*spread, *np.argsort(-missing, kind="stable")[: RECORDED_ROWS // 2]])

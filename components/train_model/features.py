@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +16,7 @@ from slipway.errors import ModuleError
 from slipway.limits import memory_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -58,7 +61,7 @@ class HeldFeatures:
 class StreamedFeatures:
     """Features in the Parquet files of transform_features: memory holds the rows asked for, and one row group."""
 
-    def __init__(self, files: list[Path], spec: Spec) -> None:
+    def __init__(self, files: Sequence[Path | IO[bytes]], spec: Spec) -> None:
         self._shapes = {name: tuple(spec[name].shape) for name in sorted(spec)}
         self._types = {name: np.dtype(spec[name].dtype.as_numpy_dtype) for name in sorted(spec)}
         self._readers = [pq.ParquetFile(file) for file in files]
@@ -79,6 +82,24 @@ class StreamedFeatures:
         pa.default_memory_pool().release_unused()
         return found
 
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column that is no feature, as the label: its values of all rows."""
+        return pa.chunked_array([one for reader in self._readers for one in reader.read([name])[name].chunks])
+
+    def copied(self, rows: NDArray[np.int64], file: Path) -> StreamedFeatures:
+        """These features with the row groups of some rows, the only ones that may be taken, copied to a new file."""
+        names, schema = list(self._types), self._readers[0].schema_arrow
+        wanted = np.flatnonzero(np.diff(np.searchsorted(np.sort(rows), self.starts))).tolist()
+        with pq.ParquetWriter(file, pa.schema([schema.field(name) for name in names]), compression="lz4") as writer:
+            for reader, index in (self._groups[group] for group in wanted):
+                table = reader.read_row_group(index, names)
+                writer.write_table(table, table.num_rows)
+        copied, own = copy.copy(self), pq.ParquetFile(file)
+        copied._groups = list(self._groups)
+        for index, group in enumerate(wanted):
+            copied._groups[group] = (own, index)
+        return copied
+
     def held_if_small(self) -> Features:
         """The features in memory where they take no more of it than `HELD_SHARE`, else these; reads them once.
 
@@ -87,19 +108,27 @@ class StreamedFeatures:
         """
         types = self._narrowed()
         rows = int(self.starts[-1])
-        held = rows * _row_bytes(self._empty(0, types)) <= HELD_SHARE * memory_limit()
-        arrays = self._empty(rows, types) if held else {}
-        bad = {name: 0 for name, dtype in types.items() if dtype.kind == "f"}
+        if rows * _row_bytes(self._empty(0, types)) > HELD_SHARE * memory_limit():
+            self.refuse_not_finite()
+            return self
+        arrays = self._empty(rows, types)
         for group, (start, end) in enumerate(pairwise(self.starts.tolist())):
-            for name, values in self._read(group, list(arrays or bad)).items():
-                if name in bad:
-                    bad[name] += int(np.count_nonzero(~np.isfinite(values)))
-                if held:
-                    arrays[name][start:end] = values
+            for name, values in self._read(group, list(arrays)).items():
+                arrays[name][start:end] = values
         pa.default_memory_pool().release_unused()
-        for name, count in bad.items():
-            refuse_not_finite(name, count)
-        return HeldFeatures(arrays, self.starts) if held else self
+        refuse_not_finite({name: count_not_finite(values) for name, values in arrays.items()})
+        return HeldFeatures(arrays, self.starts)
+
+    def refuse_not_finite(self, rows: NDArray[np.int64] | None = None) -> None:
+        """Raises a ModuleError if a feature of these rows, in their order, or of all is NaN or infinite; reads them."""
+        counts = {name: 0 for name, dtype in self._types.items() if dtype.kind == "f"}
+        ends = self.starts if rows is None else np.searchsorted(rows, self.starts)
+        for group in np.flatnonzero(np.diff(ends)).tolist():
+            chosen = slice(None) if rows is None else rows[ends[group] : ends[group + 1]] - self.starts[group]
+            for name, values in self._read(group, list(counts)).items():
+                counts[name] += count_not_finite(values[chosen])
+        pa.default_memory_pool().release_unused()
+        refuse_not_finite(counts)
 
     def _empty(self, rows: int, types: dict[str, np.dtype[Any]]) -> Arrays:
         return {name: np.empty((rows, *shape), types[name]) for name, shape in self._shapes.items()}
@@ -128,13 +157,19 @@ class StreamedFeatures:
         return self._types | dict.fromkeys(whole, np.dtype(np.int32))
 
 
-def refuse_not_finite(name: str, count: int) -> None:
-    """Raises a ModuleError if a feature has values that are NaN or infinite."""
-    if count:
-        raise ModuleError(
-            f"preprocessing_fn answers {name!r} with NaN or infinity in {count} places of the training split: "
-            "fill missing values, and bound what is divided or exponentiated"
-        )
+def count_not_finite(values: NDArray[Any]) -> int:
+    """How many values are NaN or infinite."""
+    return int(np.count_nonzero(~np.isfinite(values))) if values.dtype.kind == "f" else 0
+
+
+def refuse_not_finite(counts: Mapping[str, int]) -> None:
+    """Raises a ModuleError that names the first feature with values that are NaN or infinite."""
+    for name, count in counts.items():
+        if count:
+            raise ModuleError(
+                f"preprocessing_fn answers {name!r} with NaN or infinity in {count} places of the training split: "
+                "fill missing values, and bound what is divided or exponentiated"
+            )
 
 
 def _row_bytes(arrays: Arrays) -> int:

@@ -1,7 +1,8 @@
 """The other workers on Kubeflow: an indexed Job and a headless Service, made, watched and removed by the step.
 
-Their pods are as the step's own: its image, resources, node selectors and account. Both objects belong to the step's
-pod, so that Kubernetes removes them with it. A worker that loses the chief ends, so nothing runs on meanwhile.
+Their pods are as the step's own: its image, resources, node selectors and account. Of a step that is killed nothing is
+left: while its pods wait, the Job has a deadline; once they run, each ends that loses the chief. An ended Job goes by
+itself, as it goes with the step's pod, and the Service goes with the Job.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from slipway.errors import ClusterError, TrainingError
 PORT = 2222
 # How long pods may wait for a node and for their image.
 START_SECONDS = 1800.0
-# How long an ended Job stays that neither the step nor its pod's end removed.
+# How long a Job outlives the step that made it, waiting, and how long it stays once it has ended.
 TTL_SECONDS = 600
 NAME, INDEX = "slipway.dev/training-workers", "batch.kubernetes.io/job-completion-index"
 log = logging.getLogger(__name__)
@@ -76,9 +77,9 @@ class KubernetesWorkers:
             self.hosts = [f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"]
             self.hosts += [f"{self._name}-{index}.{self._name}:{PORT}" for index in range(self._others)]
             opened.callback(self._remove)
-            for made in (self._service(own), self._job(own)):
-                with suppress(StaleError):  # made by a request whose answer was lost
-                    self._cluster.create(made)
+            self._create(self._job(own))
+            job = self._look()
+            self._create(self._service(job))
             self._await_start()
             self._opened = opened.pop_all()
         return self
@@ -96,13 +97,18 @@ class KubernetesWorkers:
         except ClusterError as error:
             log.warning("the workers are not watched: %s", error)
 
-    def _look(self) -> None:
+    def _create(self, made: Object) -> None:
+        with suppress(StaleError):  # made by a request whose answer was lost
+            self._cluster.create(made)
+
+    def _look(self) -> Object:
+        """The Job; raises as `check` does."""
         job = self._cluster.get("Job", self._name)
         if job is None:
             raise WorkerLostError(f"the Job {self._name} is gone: somebody deleted it")
         ended = {one["type"]: one for one in job.get("status", {}).get("conditions", []) if one["status"] == "True"}
         if "Failed" not in ended:
-            return
+            return job
         for pod in self._pods():
             self._check_pod(pod)
         raise WorkerLostError(f"the Job {self._name} failed: {ended['Failed'].get('message', 'no reason is given')}")
@@ -131,10 +137,10 @@ class KubernetesWorkers:
     def _await_start(self) -> None:
         waited = 0.0
         while True:
-            self._look()
-            pods = self._pods()
+            job, pods = self._look(), self._pods()
             if sum(pod.get("status", {}).get("phase") in ("Running", "Succeeded") for pod in pods) == self._others:
-                return
+                with suppress(StaleError):  # its status changed meanwhile
+                    return self._lift_deadline(job)
             if waited >= self._start_seconds:
                 created = f"{len(pods)} of {self._others} pods were created" if len(pods) < self._others else ""
                 why = next(filter(None, map(_why_waiting, pods)), "") or created or "no reason is given"
@@ -146,31 +152,36 @@ class KubernetesWorkers:
             self._pause(self.poll_seconds)
             waited += self.poll_seconds
 
+    def _lift_deadline(self, job: Object) -> None:
+        """Lets a Job train as long as it takes: the deadline counts from the Job's start, not from its pods'."""
+        job["spec"].pop("activeDeadlineSeconds", None)
+        self._cluster.replace(job)
+
     def _pods(self) -> list[Object]:
         return sorted(self._cluster.list("Pod", {NAME: self._name}), key=_index)
 
     def _remove(self) -> None:
-        for kind in ("Job", "Service"):
-            try:
-                self._cluster.delete(kind, self._name)
-            except ClusterError as error:
-                log.warning("the %s %s stays until this pod is gone: %s", kind, self._name, error)
+        try:
+            self._cluster.delete("Job", self._name)
+        except ClusterError as error:
+            log.warning("the Job %s stays until it has ended, or this pod is gone: %s", self._name, error)
 
-    def _metadata(self, own: Object) -> Object:
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": self._pod, "uid": own["metadata"]["uid"]}
+    def _metadata(self, owner: Object, api_version: str, kind: str) -> Object:
+        metadata = owner["metadata"]
+        reference = {"apiVersion": api_version, "kind": kind, "name": metadata["name"], "uid": metadata["uid"]}
         return {
             "name": self._name,
             "namespace": self._namespace,
             "labels": {NAME: self._name, "app.kubernetes.io/managed-by": "slipway"},
-            "ownerReferences": [owner],
+            "ownerReferences": [reference],
         }
 
-    def _service(self, own: Object) -> Object:
+    def _service(self, job: Object) -> Object:
         """Gives each pod a name, before it is ready, too."""
         return {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": self._metadata(own),
+            "metadata": self._metadata(job, "batch/v1", "Job"),
             "spec": {
                 "clusterIP": "None",
                 "publishNotReadyAddresses": True,
@@ -194,12 +205,13 @@ class KubernetesWorkers:
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": self._metadata(own),
+            "metadata": self._metadata(own, "v1", "Pod"),
             "spec": {
                 "completions": self._others,
                 "parallelism": self._others,
                 "completionMode": "Indexed",
                 "backoffLimit": 0,  # where one is lost, all begin again, as another Job
+                "activeDeadlineSeconds": int(self._start_seconds) + TTL_SECONDS,  # until all pods run
                 "ttlSecondsAfterFinished": TTL_SECONDS,
                 "template": {
                     "metadata": {"labels": labels},

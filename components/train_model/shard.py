@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from components.train_model.dataset import TrainingData, label_rows
-from components.train_model.features import HELD_SHARE, HeldFeatures, Spec, StreamedFeatures, refuse_not_finite
+from components.train_model.features import (
+    HELD_SHARE,
+    HeldFeatures,
+    Spec,
+    StreamedFeatures,
+    count_not_finite,
+    refuse_not_finite,
+)
 from slipway.data.examples.dataset import files_of_split
 from slipway.errors import DataError
 from slipway.limits import memory_limit
+from slipway.stores import storage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from components.train_model.config import TrainConfig
 
 
@@ -31,21 +42,27 @@ class Shard(TrainingData):
 
 
 def read_shard(
-    transformed_path: str, spec: Spec, task: TrainConfig, index: int, workers: int, sharing: int = 1
+    transformed_uri: str,
+    spec: Spec,
+    task: TrainConfig,
+    index: int,
+    workers: int,
+    sharing: int = 1,
+    scratch: Path | None = None,
 ) -> Shard:
     """Reads the rows of one worker; where they do not fit in memory, they are streamed.
 
     Labels, weights and groups of the whole split are read by each: so all hold the same rows back, those that one
     worker alone would, with the same weights. Of the features only the row groups are read that have rows of this one.
-    `sharing` workers share this machine's memory.
+    `sharing` workers share this machine's memory. From a bucket only these bytes are fetched, once: row groups that are
+    streamed are copied to `scratch`, which a remote URI needs.
 
     Raises:
         DataError: there are fewer rows than workers; and as `read_training_rows` does.
         ModuleError: a feature of these rows is NaN or infinite.
     """
-    files = files_of_split(transformed_path, "train")
-    streamed = StreamedFeatures(files, spec)
-    whole = label_rows(files, streamed, task).hold_back(task)
+    streamed = StreamedFeatures(_open_files(transformed_uri), spec)
+    whole = label_rows(streamed, streamed, task).hold_back(task)
     counts = len(whole.train), len(whole.validation)
     if min(counts) < workers:
         raise DataError(
@@ -58,11 +75,12 @@ def read_shard(
     validation = np.array_split(whole.validation, workers)[index]
     rows, places = np.unique(np.concatenate([train, validation]), return_inverse=True)
     if len(rows) * streamed.row_bytes > HELD_SHARE * memory_limit() / sharing:
+        if scratch and storage.is_remote(transformed_uri):
+            streamed = streamed.copied(rows, scratch / "rows.parquet")
+        streamed.refuse_not_finite(rows)
         return Shard(streamed, whole.labels, train, validation, whole.weights, *counts)
     arrays = streamed.take(rows)
-    for name, values in arrays.items():
-        if values.dtype.kind == "f":
-            refuse_not_finite(name, int(np.count_nonzero(~np.isfinite(values))))
+    refuse_not_finite({name: count_not_finite(values) for name, values in arrays.items()})
     return Shard(
         HeldFeatures(arrays, np.unique(np.searchsorted(rows, streamed.starts))),
         whole.labels[rows],
@@ -71,3 +89,10 @@ def read_shard(
         None if whole.weights is None else whole.weights[rows],
         *counts,
     )
+
+
+def _open_files(transformed_uri: str) -> Sequence[Path | IO[bytes]]:
+    if not storage.is_remote(transformed_uri):
+        return files_of_split(transformed_uri, "train")
+    files = storage.list_files(storage.join(transformed_uri, "split=train"))
+    return [storage.open_read(file.uri, buffered=False) for file in files]

@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,7 +28,6 @@ from components.train_model.shard import Shard, read_shard
 from slipway.compute import Distribution
 from slipway.errors import ConfigError, DataError, ModuleError, TrainingError
 from slipway.module_api import Training
-from slipway.stores import storage
 
 VALIDATION_ROWS = 8192
 CHIEF_SECONDS = 900
@@ -86,8 +85,8 @@ def train_worker(inputs: WorkerInputs, index: int, hosts: Sequence[str]) -> None
     config, spec = inputs.config, inputs.spec
     acceleration = choose_acceleration(inputs.distribution, inputs.accelerator)
     sharing = len(hosts) if inputs.distribution.on_one_machine else 1
-    with _on_disk(inputs.transformed_uri) as folder:  # from which rows may be streamed in each epoch
-        data = read_shard(folder, spec, config, index, len(hosts), sharing)
+    with TemporaryDirectory(prefix="slipway-worker-") as scratch:
+        data = read_shard(inputs.transformed_uri, spec, config, index, len(hosts), sharing, Path(scratch))
         if index:
             _await_chief(hosts[0])
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -121,18 +120,6 @@ def _await_chief(host: str) -> None:
             time.sleep(0.2)
         else:
             return
-
-
-@contextmanager
-def _on_disk(transformed_uri: str) -> Iterator[str]:
-    """The transformed examples as a folder on this machine, with the training split at least."""
-    if not storage.is_remote(transformed_uri):
-        yield transformed_uri
-        return
-    with TemporaryDirectory(prefix="slipway-worker-") as folder:
-        for file in storage.list_files(storage.join(transformed_uri, "split=train")):
-            storage.copy(file.uri, f"{folder}/split=train/{file.name}")
-        yield folder
 
 
 def fit_together(

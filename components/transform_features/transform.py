@@ -213,7 +213,8 @@ def analyze(
 def _read(group: tuple[str, int], features: RawFeatures) -> Iterator[pa.RecordBatch]:
     uri, index = group
     with storage.open_read(uri) as stream, pq.ParquetFile(stream) as parquet:
-        columns = [one.name for one in features.features if one.name in parquet.schema_arrow.names]
+        there = set(parquet.schema_arrow.names)
+        columns = [one.name for one in features.features if one.name in there]
         for batch in parquet.iter_batches(BATCH_ROWS, [index], columns):
             yield from list_columns(batch, features.features).combine_chunks().to_batches()
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MODEL = "candidate"
 TIMEOUT_SECONDS = 60.0
+MOST_LEFT_OUT = 100  # rows that lack columns
 BATCH_TOLERANCE = 1e-5  # a batch of another size may sum in another order
 
 
@@ -68,10 +69,11 @@ class _Prober:
         self._client = client
         self._signatures = client.signatures()
         self._features = features
-        rows = _with_missing(rows)
-        self._names = [f"eval row {index}" for index in range(rows.num_rows - rows.num_columns - 1)]
-        self._names += [f"a row without {name}" for name in rows.column_names]
+        self._names = [f"eval row {index}" for index in range(rows.num_rows)]
+        left_out = columns_left_out(rows.column_names)
+        self._names += [f"a row without {_listed(names)}" for names in left_out]
         self._names += ["a row without any feature"]
+        rows = _with_missing(rows, [*left_out, rows.column_names])
         self._raw = raw_inputs(rows, features)
         self._examples = np.array(serialize_examples(rows, features), dtype=object)
         self._answers: dict[str, Answer] = {}
@@ -213,9 +215,23 @@ def _type_name(number: int) -> str:
     return "string" if name == "object" else name
 
 
-def _with_missing(rows: pa.Table) -> pa.Table:
-    """The rows; then the first again with each column missing in turn; then all missing."""
-    first = rows.slice(0, 1)
-    nothing = [pa.nulls(1, field.type) for field in rows.schema]
-    without_one = [first.set_column(index, field, nothing[index]) for index, field in enumerate(rows.schema)]
-    return pa.concat_tables([rows, *without_one, pa.table(nothing, schema=rows.schema)])
+def columns_left_out(names: list[str]) -> list[list[str]]:
+    """The columns that rows go without: each alone or, of many, `MOST_LEFT_OUT` parts, so that requests stay small."""
+    size = -(-len(names) // MOST_LEFT_OUT)
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
+def _with_missing(rows: pa.Table, left_out: list[list[str]]) -> pa.Table:
+    """The rows; then the first again, once without each of these columns."""
+    first, places = rows.slice(0, 1), {name: place for place, name in enumerate(rows.column_names)}
+    tables = [rows]
+    for names in left_out:
+        columns = first.columns
+        for place in map(places.__getitem__, names):
+            columns[place] = pa.nulls(1, first.schema.field(place).type)
+        tables.append(pa.table(columns, schema=first.schema))
+    return pa.concat_tables(tables)

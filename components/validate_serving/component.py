@@ -27,7 +27,8 @@ def validate_serving(
 
     features = model_inputs(read_schema(schema.path))
     split = open_split(eval_sample.path, "eval")
-    rows = split.head(300, columns=[feature.name for feature in features if feature.name in split.schema.names])
+    there = set(split.schema.names)
+    rows = split.head(300, columns=[feature.name for feature in features if feature.name in there])
     if not rows.num_rows:
         raise GateError(f"{eval_sample.path}: the eval split has no rows that could be sent to the model")
     checks = check_files(Path(model.path))

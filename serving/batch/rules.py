@@ -58,8 +58,9 @@ class Rules:
 
     def breaches(self, rows: pa.RecordBatch) -> Iterator[Breach]:
         """Rows that break them, rule by rule."""
+        there = set(rows.schema.names)
         for name, rules in self._rules.items():
-            if name not in rows.schema.names:
+            if name not in there:
                 continue
             column = rows.column(name)
             for rule in rules:
@@ -154,8 +155,9 @@ class Tally:
     def add(self, rows: pa.RecordBatch) -> None:
         """Counts a batch."""
         self.rows += rows.num_rows
+        there = set(rows.schema.names)
         for feature in self.schema.feature:
-            if feature.name in rows.schema.names:
+            if feature.name in there:
                 has_domain = feature.WhichOneof("domain_info") in ("domain", "string_domain", "bool_domain")
                 counted = self.columns.setdefault(feature.name, _Counted())
                 counted.add(rows.column(feature.name), texts=has_domain or feature.HasField("unique_constraints"))

@@ -276,10 +276,11 @@ class UnitReader:
 def _batches(unit: Unit, columns: pa.Schema) -> Generator[pa.RecordBatch]:
     """The rows of a unit as Arrow, in the types that all files have together, with the number of each in its file."""
     with open_parquet(unit.file) as parquet:
-        there = [name for name in parquet.schema_arrow.names if name in columns.names]
+        wanted = set(columns.names)
+        there = {name for name in parquet.schema_arrow.names if name in wanted}
         row = unit.before
         groups = range(unit.first, unit.end)
-        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=there) if groups else ():
+        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(there)) if groups else ():
             found = [
                 _cast(batch.column(one.name), one, unit.file) if one.name in there
                 else pa.array(range(row + 1, row + 1 + batch.num_rows), pa.int64()) if one.name == LINE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -199,9 +200,9 @@ def _mark_environments(schema: schema_pb2.Schema, label: Label | None, group: st
 
 
 def _find_problems(schema: schema_pb2.Schema) -> Iterator[str]:
-    names = [feature.name for feature in schema.feature]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"feature {name!r} is given {names.count(name)} times; keep one"
+    for name, count in sorted(Counter(feature.name for feature in schema.feature).items()):
+        if count > 1:
+            yield f"feature {name!r} is given {count} times; keep one"
     if schema.dataset_constraints.HasField("num_examples_version_comparator"):
         yield (
             "num_examples_version_comparator is not supported, since data have no versions here; "

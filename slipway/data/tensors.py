@@ -141,7 +141,8 @@ def list_columns(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2
         DataError: a column cannot be cast to the type of the schema.
     """
     table = pa.table(batch.columns, schema=batch.schema) if isinstance(batch, pa.RecordBatch) else batch
-    return pa.table({feature.name: _as_lists(_column(table, feature), feature) for feature in features})
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return pa.table({one.name: _as_lists(_column(columns, one, table.num_rows), one) for one in features})
 
 
 def serialize_examples(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.Feature]) -> list[bytes]:
@@ -168,10 +169,9 @@ def raw_inputs(batch: pa.RecordBatch | pa.Table, features: Sequence[schema_pb2.F
     return {feature.name: _dense(lists[feature.name].combine_chunks(), feature) for feature in features}
 
 
-def _column(table: pa.Table, feature: schema_pb2.Feature) -> pa.Array:
-    if feature.name not in table.column_names:
-        return pa.nulls(table.num_rows, pa.list_(arrow_type(feature)))
-    return table[feature.name].combine_chunks()
+def _column(columns: dict[str, pa.ChunkedArray], feature: schema_pb2.Feature, rows: int) -> pa.Array:
+    found = columns.get(feature.name)
+    return pa.nulls(rows, pa.list_(arrow_type(feature))) if found is None else found.combine_chunks()
 
 
 def _as_lists(column: pa.Array, feature: schema_pb2.Feature) -> pa.Array:

@@ -89,7 +89,8 @@ class EvalRows:
 
     def columns(self, schema: pa.Schema) -> list[str]:
         """The features that the data has, the label and the slice columns."""
-        present = [feature.name for feature in self.features if feature.name in schema.names]
+        there = set(schema.names)
+        present = [feature.name for feature in self.features if feature.name in there]
         return list(dict.fromkeys([*present, *self.kept]))
 
     @property

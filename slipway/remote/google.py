@@ -38,10 +38,15 @@ class GoogleObjects(Objects):
         with self._translated("read", ""):
             return email(self._connection.credentials)
 
-    def objects(self, folder: str) -> dict[str, StoredObject]:
+    def objects(self, folder: str, *, marks: bool = False) -> dict[str, StoredObject]:
         with self._translated("list", folder):
             found = [self._describe(blob) for blob in self._blobs(folder)]
         return {each.name: each for each in found if each.name and not each.name.endswith("/")}
+
+    def holds(self, folder: str) -> bool:
+        with self._translated("list", folder):
+            # The folder's own mark comes first.
+            return any(not blob.name.endswith("/") for blob in self._blobs(folder, max_results=2))
 
     def names(self, folder: str) -> list[str]:
         with self._translated("list", folder):

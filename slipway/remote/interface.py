@@ -48,8 +48,16 @@ class Objects(ABC):
         """The account that the requests are made as; empty if it is not known."""
 
     @abstractmethod
-    def objects(self, folder: str) -> dict[str, StoredObject]:
-        """Objects below a folder, at any depth, by name; empty objects that mark folders are left out."""
+    def objects(self, folder: str, *, marks: bool = False) -> dict[str, StoredObject]:
+        """Objects below a folder, at any depth, by name; empty objects that mark folders are left out.
+
+        To tell these, S3 is asked once more for each empty object. With `marks` it is not, and marks of folders that
+        hold nothing else may be among the objects, without their slash.
+        """
+
+    @abstractmethod
+    def holds(self, folder: str) -> bool:
+        """Whether there is an object below a folder, by one request."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
@@ -102,9 +110,13 @@ class Objects(ABC):
     def _translated(self, action: Action, name: str) -> AbstractContextManager[None]:
         """Turns errors of the client in its block into `StoreError`; `name` is an object or folder."""
 
-    def open(self, found: StoredObject) -> io.BufferedReader:
-        """An object as a seekable file: a reader of Parquet fetches only the row groups that it needs."""
-        return io.BufferedReader(_Ranges(self, found), BLOCK_BYTES)
+    def open(self, found: StoredObject, *, buffered: bool = True) -> io.BufferedReader | io.RawIOBase:
+        """An object as a seekable file: a reader of Parquet fetches only the row groups that it needs.
+
+        Buffered, it fetches `BLOCK_BYTES` at least; otherwise what is read, and no byte more.
+        """
+        ranges = _Ranges(self, found)
+        return io.BufferedReader(ranges, BLOCK_BYTES) if buffered else ranges
 
     def _at_once(self, action: Action, calls: Iterable[tuple[str, Callable[[], None]]]) -> None:
         """Makes calls, each for the object beside it, several at once; after one error the rest is not tried."""

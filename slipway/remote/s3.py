@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property, partial
@@ -23,6 +24,7 @@ from slipway.remote.interface import (
     BLOCK_BYTES,
     CONNECT_SECONDS,
     READ_SECONDS,
+    WORKERS,
     Action,
     Objects,
     StoredObject,
@@ -58,15 +60,28 @@ class S3Objects(Objects):
         """The role of a web identity, or the ID of the access key, which is no secret."""
         return self._login.account
 
-    def objects(self, folder: str) -> dict[str, StoredObject]:
+    def objects(self, folder: str, *, marks: bool = False) -> dict[str, StoredObject]:
         import obstore
 
         with self._translated("list", folder):
             found = self._again(lambda: obstore.list(self._store, self._prefix + folder).collect())
         paths = [each["path"] for each in found]
         folders = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
-        kept = (self._describe(each) for each in found if self._is_object(each, folders))
+        below = [each for each in found if each["path"].startswith(self._prefix) and each["path"] not in folders]
+        left_out = set() if marks else self._marks([each["path"] for each in below if not each["size"]])
+        kept = (self._describe(each) for each in below if each["path"] not in left_out)
         return {each.name: each for each in kept}
+
+    def holds(self, folder: str) -> bool:
+        import obstore
+
+        def first() -> list[ObjectMeta]:
+            # A page of 1,000 names is asked for when it is needed; the first may be the folder's own mark.
+            return list(next(obstore.list(self._store, self._prefix + folder, chunk_size=2), []))
+
+        with self._translated("list", folder):
+            found = self._again(first)
+        return any(each["path"].startswith(self._prefix + folder) for each in found)
 
     def names(self, folder: str) -> list[str]:
         import obstore
@@ -260,12 +275,14 @@ class S3Objects(Objects):
             raise StoreError(f"{self.address.below(name)}: cannot read: there is no such file, or correct the URI")
         return found
 
-    def _is_object(self, found: ObjectMeta, folders: set[str]) -> bool:
-        """Whether this is no mark of a folder: an empty object whose name ends with a slash, which obstore cuts off."""
-        path = found["path"]
-        if not path.startswith(self._prefix) or path in folders:
-            return False
-        return found["size"] > 0 or self.find(path.removeprefix(self._prefix)) is not None
+    def _marks(self, empty: list[str]) -> set[str]:
+        """Which of these are marks of folders: empty objects whose names end with a slash, which obstore cuts off.
+
+        Nothing else in a listing tells them from empty objects, which are there under the name without it.
+        """
+        with ThreadPoolExecutor(WORKERS) as threads:
+            found = threads.map(lambda path: self.find(path.removeprefix(self._prefix)), empty)
+            return {path for path, its in zip(empty, found, strict=True) if its is None}
 
     def _describe(self, found: ObjectMeta) -> StoredObject:
         etag = found["e_tag"] or ""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from slipway.errors import StoreError
@@ -78,11 +78,11 @@ def list_names(uri: str) -> list[str]:
         return sorted(path.name for path in root.iterdir()) if root.is_dir() else []
 
 
-def open_read(uri: str) -> IO[bytes]:
-    """A file, to be read in any order."""
+def open_read(uri: str, *, buffered: bool = True) -> IO[bytes]:
+    """A file, to be read in any order; without a buffer, a remote one sends only the bytes that are read."""
     if is_remote(uri):
         objects, found = _find(uri)
-        return objects.open(found)
+        return cast("IO[bytes]", objects.open(found, buffered=buffered))
     with _translated(uri, "read"):
         return local_path(uri).open("rb")
 

@@ -76,6 +76,17 @@ def left(api: KubernetesApi) -> list[str]:
     return [each["metadata"]["name"] for kind in ("Job", "Service") for each in api.objects.list(kind)]
 
 
+def assert_nothing_left(api: KubernetesApi) -> None:
+    """Once the garbage collector has looked."""
+    until = time.monotonic() + 5
+    while (left(api) or len(api.objects.list("Pod")) > api.objects.has("Pod", NAMESPACE, POD)) and (
+        time.monotonic() < until
+    ):
+        time.sleep(0.02)
+    assert not left(api)
+    assert len(api.objects.list("Pod")) == api.objects.has("Pod", NAMESPACE, POD)
+
+
 def becomes(api: KubernetesApi, fate: str, index: int = 1) -> None:
     api.controller.worker_fates = lambda job, its: fate if its == index else "running"
 
@@ -110,10 +121,11 @@ def test_workers_are_like_the_steps_pod_and_know_each_other(api: KubernetesApi) 
     assert pods[0]["spec"]["serviceAccountName"] == "slipway-pipeline-staging"
     assert pods[0]["spec"]["automountServiceAccountToken"] is False, "a worker asks nothing of the cluster"
     assert pods[0]["spec"]["tolerations"] == own_pod()["spec"]["tolerations"]
-    for each in (job, service):
-        assert each["metadata"]["ownerReferences"][0] == {"apiVersion": "v1", "kind": "Pod", "name": POD, "uid": uid}
+    [of_job], [of_service] = (each["metadata"]["ownerReferences"] for each in (job, service))
+    assert of_job == {"apiVersion": "v1", "kind": "Pod", "name": POD, "uid": uid}
+    assert of_service == {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"]}
     assert job["spec"]["backoffLimit"] == 0
-    assert not left(api)
+    assert_nothing_left(api)
 
 
 def test_role_grants_what_is_used_and_no_more(api: KubernetesApi) -> None:
@@ -137,7 +149,7 @@ def test_missing_right_names_the_manifests_and_leaves_nothing(api: KubernetesApi
     api.forbid(*missing)
     with pytest.raises(ClusterError, match="manifests/pipeline-account/workers"), workers():
         pass
-    assert not left(api)
+    assert_nothing_left(api)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +171,7 @@ def test_lost_worker_is_told_from_one_that_failed(
         with pytest.raises(error, match=said) as caught:
             check_until_raised(others)
     assert isinstance(caught.value, WorkerLostError) == (error is WorkerLostError)
-    assert not left(api)
+    assert_nothing_left(api)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +186,7 @@ def test_job_that_does_not_start_ends_with_the_reason(api: KubernetesApi, fate: 
     becomes(api, fate)
     with pytest.raises(TrainingError, match=f"did not start within 30 s: .*{said}"), workers(start_seconds=30.0):
         pass
-    assert not left(api)
+    assert_nothing_left(api)
 
 
 def test_worker_that_is_lost_while_others_wait_for_a_node_ends_the_wait(api: KubernetesApi) -> None:
@@ -189,18 +201,74 @@ def test_objects_go_with_the_steps_pod(api: KubernetesApi) -> None:
         killed.enter_context(workers())
         assert len(left(api)) == 2
         api.objects.delete("Pod", NAMESPACE, POD)
-        until = time.monotonic() + 5
-        while (left(api) or api.objects.list("Pod")) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert not left(api)
-        assert not api.objects.list("Pod")
+        assert_nothing_left(api)
 
 
-def test_ended_job_goes_by_itself(api: KubernetesApi) -> None:
-    """The step's pod stays after a cancellation: Argo ends its container, and keeps the pod for its log."""
+class Killed(BaseException):
+    pass
+
+
+def killed_while_pods_wait(api: KubernetesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's process that is gone, and removes nothing; its pod stays: Argo keeps it for its log."""
+
+    def die(seconds: float) -> None:
+        raise Killed
+
+    monkeypatch.setattr(KubernetesWorkers, "_remove", lambda _: None)
+    becomes(api, "unschedulable")
+    others = workers()
+    others._pause = die
+    with pytest.raises(Killed), others:
+        pass
+    assert len(left(api)) == 2
+
+
+def test_job_whose_step_was_killed_while_it_waited_goes_by_itself(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_while_pods_wait(api, monkeypatch)
+    [job] = api.objects.list("Job")
+    until = time.monotonic() + 5
+    while "conditions" not in job["status"] and time.monotonic() < until:
+        api.controller.seconds = job["spec"]["activeDeadlineSeconds"]
+        time.sleep(0.02)
+        [job] = api.objects.list("Job")
+    assert job["status"]["conditions"][0]["reason"] == "DeadlineExceeded"
+    assert [pod["metadata"]["name"] for pod in api.objects.list("Pod")] == [POD], "no pod waits for a node any more"
+    api.controller.seconds += job["spec"]["ttlSecondsAfterFinished"]
+    assert_nothing_left(api)
+
+
+def test_job_whose_pods_run_trains_without_a_deadline(api: KubernetesApi) -> None:
+    with workers() as others:
+        [job] = api.objects.list("Job")
+        assert "activeDeadlineSeconds" not in job["spec"]
+        api.controller.seconds = 30 * 24 * 3600.0
+        api.controller.look()
+        others.check()
+        assert len(left(api)) == 2
+    assert_nothing_left(api)
+
+
+def test_deadline_is_lifted_though_the_status_changes_meanwhile(api: KubernetesApi) -> None:
+    api.fail("PUT /apis/batch/v1", 409)
     with workers():
         [job] = api.objects.list("Job")
-    assert 0 < job["spec"]["ttlSecondsAfterFinished"] <= 3600
+        assert "activeDeadlineSeconds" not in job["spec"]
+
+
+def test_ended_job_of_a_step_that_was_killed_goes_by_itself(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers lose the chief, and end."""
+    monkeypatch.setattr(KubernetesWorkers, "_remove", lambda _: None)
+    with workers():
+        [job] = api.objects.list("Job")
+    becomes(api, "lost another")
+    api.controller.look()
+    assert len(left(api)) == 2
+    api.controller.seconds += job["spec"]["ttlSecondsAfterFinished"]
+    assert_nothing_left(api)
 
 
 def test_request_whose_answer_is_lost_makes_one_job(api: KubernetesApi) -> None:
@@ -209,7 +277,7 @@ def test_request_whose_answer_is_lost_makes_one_job(api: KubernetesApi) -> None:
     with workers() as others:
         others.check()
         assert len(left(api)) == 2
-    assert not left(api)
+    assert_nothing_left(api)
 
 
 def test_job_deleted_by_somebody_is_a_loss(api: KubernetesApi) -> None:
@@ -225,7 +293,7 @@ def test_api_server_that_is_down_ends_no_training(api: KubernetesApi, caplog: py
         api.go_down()
         others.check()
         assert "are not watched" in caplog.text
-    assert "stays until this pod is gone" in caplog.text
+    assert "stays until it has ended, or this pod is gone" in caplog.text
     api.come_up()
     assert len(left(api)) == 2
 

@@ -9,8 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.transform_features.transform import _read
 from slipway.data.examples.columns import taken_columns
 from slipway.data.examples.dataset import MANIFEST, read_manifest
+from slipway.data.schema import model_inputs, parse_schema
+from slipway.data.tensors import RawFeatures
 from slipway.errors import DataError, ModuleError, StoreError
 from slipway.module_api import ColumnSplit, Ingestion
 from slipway.stores.artifacts import TRANSFORM_GRAPH, TRANSFORMED, check_whole
@@ -66,6 +69,23 @@ def test_transform_graph_opens_as_tft_output_without_the_label(artifacts: Artifa
     output = tft.TFTransformOutput(artifacts.graph)
     assert set(output.raw_feature_spec()) == {"words", "points", "size", "seen_at"}
     assert set(output.transformed_feature_spec()) == {"words", "points", "size"}
+
+
+def test_transform_reads_the_names_of_a_file_once(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made anew each time, so that for each feature they take a time that grows as the square."""
+    asked: list[None] = []
+
+    class File(pq.ParquetFile):  # type: ignore[misc]
+        @property
+        def schema_arrow(self) -> pa.Schema:
+            asked.append(None)
+            return super().schema_arrow
+
+    monkeypatch.setattr(pq, "ParquetFile", File)
+    features = RawFeatures(tuple(model_inputs(parse_schema(SCHEMA))))
+    assert len(features.features) > 1
+    list(_read((f"{artifacts.examples}/split=train/part-0.parquet", 0), features))
+    assert len(asked) == 1
 
 
 def test_transform_failing_preprocessing_names_the_users_line(small: Artifacts) -> None:

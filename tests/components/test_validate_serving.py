@@ -9,6 +9,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from components.validate_serving.answers import MOST_LEFT_OUT, columns_left_out
 from slipway.errors import GateError
 from slipway.evaluation.golden import read_golden, write_golden
 from slipway.evaluation.serving_checks import ServingValidation, read_validation
@@ -239,3 +240,12 @@ def test_validate_empty_eval_split_cannot_be_carried_out(tmp_path: Path) -> None
     (examples / "split=eval" / "part-0.parquet").unlink()
     with pytest.raises(GateError, match="the eval split has no rows"):
         validate(str(examples), str(schema), str(tmp_path), str(tmp_path / "validation"))
+
+
+def test_rows_without_columns_stay_few_where_there_are_many_columns() -> None:
+    """A row for each column would make requests as large as the square of their number."""
+    assert columns_left_out(["a", "b"]) == [["a"], ["b"]]
+    names = [f"column_{place}" for place in range(1_500)]
+    parts = columns_left_out(names)
+    assert len(parts) == MOST_LEFT_OUT
+    assert [name for part in parts for name in part] == names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from google.cloud.aiplatform_v1 import AcceleratorType, CustomJob
 from google.protobuf.json_format import ParseDict
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-from delivery.compile import Destination, compile_pipeline
+from delivery.compile import compile_pipeline
+from delivery.environment import Environment
 from delivery.package import edges
 from pipelines.custom_job import machine_type
 from settings.load import load_settings
+from settings.schema import Settings
 from slipway.compute import Accelerator, Compute, Distribution
 from slipway.errors import ConfigError
 from slipway.targets import RemoteTarget
@@ -33,12 +36,15 @@ def compiled(
     workers: int = 4,
     root: str = ROOT,
     compute: dict[str, Compute] | None = None,
+    vertex: dict[str, str] | None = None,
     **distribution: Any,
 ) -> dict[str, Any]:
     its = Distribution(workers=workers, target=target, **distribution).model_dump()
     given = golden_arguments(target) | {"distribution": its}
     output = folder / "training.yaml"
-    destination = Destination(target, IMAGE, compute or load_settings().compute, root, gpu_image=GPU_IMAGE)
+    its_settings = {"compute": compute or load_settings().compute, "remote_home": root, "vertex": vertex or {}}
+    environment = Environment("staging", Settings.model_validate(its_settings))
+    destination = replace(environment.destination(target, IMAGE, GPU_IMAGE, "training"), pipeline_root=root)
     compile_pipeline("training", destination, given, output)
     spec: dict[str, Any] = next(yaml.safe_load_all(output.read_text()))
     return spec
@@ -80,6 +86,14 @@ def test_vertex_step_is_a_custom_job_of_a_chief_and_workers(tmp_path: Path) -> N
     assert job.job_spec.service_account == "{{$.pipeline_service_account}}"
     assert job.job_spec.network == "{{$.pipeline_network}}"
     assert job.encryption_spec.kms_key_name == "{{$.pipeline_encryption_key_name}}"
+
+
+def test_vertex_replicas_reach_the_vpc_by_the_attachment_of_the_run(tmp_path: Path) -> None:
+    attachment = "projects/p/regions/europe-west4/networkAttachments/slipway"
+    job = custom_job(compiled("vertex", tmp_path, vertex={"network_attachment": attachment}), "{}")
+    assert job.job_spec.psc_interface_config.network_attachment == attachment
+    assert not job.job_spec.network, "Google's wrapper refuses both"
+    assert not custom_job(compiled("vertex", tmp_path), "{}").job_spec.psc_interface_config.network_attachment
 
 
 def test_vertex_pipeline_keeps_its_tasks_edges_and_outputs(tmp_path: Path) -> None:

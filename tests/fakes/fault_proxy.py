@@ -13,6 +13,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
@@ -63,10 +64,16 @@ class Named(NamedTuple):
 
 
 class FaultProxy:
-    """Listens on loopback; `requests` has every request that came, as `METHOD object`."""
+    """Listens on loopback.
+
+    Attributes:
+        requests: Every request that came, as `METHOD object`.
+        sent: Bytes of the bodies that answered them.
+    """
 
     def __init__(self, server_port: int) -> None:
         self.requests: list[str] = []
+        self.sent: Counter[str] = Counter()
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
         self.server_port = server_port
@@ -98,18 +105,20 @@ class FaultProxy:
         return fault
 
     def make_older(self, name: str, seconds: float) -> None:
-        """From now on, listings say that the objects whose names match a pattern were written so much earlier."""
+        """From now on, the store says that the objects whose names match a pattern were written so much earlier."""
         self.ages.append((name, seconds))
 
-    def aged(self, content: bytes) -> bytes:
-        """A listing with what `make_older` asked for."""
-        listing = json.loads(content)
-        for item in listing["items"]:
+    def aged(self, name: str, response: HTTPResponse, content: bytes) -> bytes:
+        """A listing, or the description of an object, with what `make_older` asked for."""
+        if response.headers.get_content_type() != "application/json" or response.status != 200:
+            return content
+        found = json.loads(content)
+        for item in found.get("items", []) if name.startswith("?") else [found]:
             for name, seconds in self.ages:
                 if re.search(name, item["name"]):
                     written = datetime.fromisoformat(item["timeCreated"]) - timedelta(seconds=seconds)
                     item["timeCreated"] = written.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        return json.dumps(listing).encode()
+        return json.dumps(found).encode()
 
     def named(self, method: str, path: str, body: bytes | None) -> Named:
         """What a request asks for; NotImplementedError for a precondition that the proxy does not keep."""
@@ -204,12 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(412)
                 return
             response, content = proxy.forward(self.command, self.path, body, dict(self.headers.items()))
+            proxy.sent[f"{method} {name}"] += len(content)
         location = response.getheader("Location")
         if location and "upload_id=" in location:
             upload = parse_qs(urlsplit(location).query)["upload_id"][0]
             proxy.uploads[upload] = (name, precondition)
-        if proxy.ages and name.startswith("?") and "prefix=" in name:
-            content = proxy.aged(content)
+        if proxy.ages and method == "GET" and "alt=media" not in self.path and "/download/" not in self.path:
+            content = proxy.aged(name, response, content)
         self._answer(response, content, fault)
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET  # noqa: N815

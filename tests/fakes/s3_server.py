@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from datetime import datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from http.client import HTTPResponse
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -162,7 +163,14 @@ class S3FaultProxy(FaultProxy):
         code = f"<Code>{self.code or CODES[status]}</Code><Message>the proxy says so</Message>"
         return "application/xml", f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{code}</Error>'.encode()
 
-    def aged(self, content: bytes) -> bytes:
+    def aged(self, name: str, response: HTTPResponse, content: bytes) -> bytes:
+        written = response.headers["Last-Modified"]
+        for pattern, seconds in self.ages if written else ():
+            if re.search(pattern, name):
+                older = parsedate_to_datetime(written) - timedelta(seconds=seconds)
+                response.headers.replace_header("Last-Modified", format_datetime(older, usegmt=True))
+        if not name.startswith("?"):
+            return content
         return re.sub(r"<Contents>.*?</Contents>", self._aged_entry, content.decode(), flags=re.DOTALL).encode()
 
     def _aged_entry(self, entry: re.Match[str]) -> str:

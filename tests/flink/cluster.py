@@ -7,14 +7,16 @@ sizes that the scripts would compute. The pool stands for the container beside e
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -70,9 +72,10 @@ class Cluster:
     worker_pool: str
     task_managers: list[subprocess.Popen[bytes]]
 
-    def alive(self) -> int:
-        """Task managers that the job manager knows."""
-        return int(httpx.get(f"{self.rest}/overview", timeout=30).json()["taskmanagers"])
+    def overview(self) -> dict[str, Any]:
+        """What the job manager says of the cluster: `flink-version`, `taskmanagers`, and more."""
+        found: dict[str, Any] = httpx.get(f"{self.rest}/overview", timeout=30).json()
+        return found
 
     def jobs(self) -> list[str]:
         """States of all jobs, the newest last."""
@@ -89,7 +92,7 @@ class Cluster:
 
 @contextmanager
 def flink_cluster(jars: Path, folder: Path) -> Iterator[Cluster]:
-    """Starts all processes, and ends those that are left; their logs are in the folder."""
+    """Starts all processes with the folder as their own, which keeps their logs, and ends them and their workers."""
     rpc, rest, jobs, artifacts, expansion, pool = _free_ports(6)
     (folder / "tmp").mkdir(parents=True)
     (folder / "config.yaml").write_text(_CONFIG.format(rpc=rpc, rest=rest, folder=folder))
@@ -98,12 +101,16 @@ def flink_cluster(jars: Path, folder: Path) -> Iterator[Cluster]:
     server = {"flink-master": f"127.0.0.1:{rest}", "flink-conf-dir": folder, "job-host": "127.0.0.1", "job-port": jobs,
               "artifact-port": artifacts, "expansion-port": expansion, "artifacts-dir": folder / "staged"}  # fmt: skip
     processes: list[subprocess.Popen[bytes]] = []
+    # SIGTERM would end pytest at once; as Ctrl-C it leaves the tests, and this block, as an error does.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def start(name: str, *command: str) -> subprocess.Popen[bytes]:
         bin_folder = str(Path(sys.executable).parent)
         path = os.pathsep.join([bin_folder, os.environ["PATH"]])  # the pool starts `python` of PATH
         with (folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": path})
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, "PATH": path}, cwd=folder, start_new_session=True
+            )
         processes.append(process)
         return process
 
@@ -121,19 +128,18 @@ def flink_cluster(jars: Path, folder: Path) -> Iterator[Cluster]:
         yield cluster
     finally:
         for process in processes:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the pool's workers, too: it leaves them when it is ended
         for process in processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _await(cluster: Cluster, ports: tuple[int, ...], folder: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         try:
-            if cluster.alive() == TASK_MANAGERS:
+            if cluster.overview()["taskmanagers"] == TASK_MANAGERS:
                 for port in ports:
                     socket.create_connection(("127.0.0.1", port), 5).close()
                 return

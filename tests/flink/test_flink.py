@@ -10,10 +10,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,7 +34,7 @@ pytestmark = [
 
 ROWS = int(os.environ.get("SLIPWAY_FLINK_ROWS", "3_000_000"))
 EVAL_ROWS = 50_000
-FILES, GROUP_ROWS = 6, 131_072
+FILES = 6
 SCHEMA = """
 feature { name: "company" type: BYTES value_count { min: 1 max: 1 } }
 feature { name: "fare" type: FLOAT value_count { min: 1 max: 1 } }
@@ -56,8 +58,15 @@ def preprocessing_fn(inputs):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with flink_cluster(Path(os.environ["SLIPWAY_FLINK"]).absolute(), tmp_path_factory.mktemp("flink")) as cluster:
+    jars, folder = Path(os.environ["SLIPWAY_FLINK"]).absolute(), tmp_path_factory.mktemp("flink")
+    with flink_cluster(jars, folder) as cluster:
+        [runner] = jars.glob("beam-runners-flink-*.jar")
+        overview = cluster.overview()
+        print(f"\nFlink {overview['flink-version']}, {overview['taskmanagers']} task managers, {runner.stem}; "
+              f"workers of apache-beam {version('apache-beam')}")  # fmt: skip
         yield cluster
+    its = [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
+    assert not psutil.wait_procs(its, timeout=30)[1]
 
 
 def rows(count: int, seed: int) -> pa.Table:
@@ -72,12 +81,12 @@ def rows(count: int, seed: int) -> pa.Table:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rows")
-    for split, count, files in (("train", ROWS, FILES), ("eval", EVAL_ROWS, 1)):
+    for split, count, files, group_rows in (("train", ROWS, FILES, 131_072), ("eval", EVAL_ROWS, 1, 10_000)):
         folder = root / "examples" / f"split={split}"
         folder.mkdir(parents=True)
         for number in range(files):
             path = folder / f"part-{number}.parquet"
-            pq.write_table(rows(count // files, number + len(split) * 100), path, row_group_size=GROUP_ROWS)
+            pq.write_table(rows(count // files, number + len(split) * 100), path, row_group_size=group_rows)
     counts = RowCounts(read=ROWS + EVAL_ROWS, quarantined=0, train=ROWS, eval=EVAL_ROWS)
     manifest = Manifest(source={}, rows=counts, files=[], columns={}, label="tip", digest="d")
     (root / "examples" / MANIFEST).write_text(manifest.model_dump_json())
@@ -116,14 +125,15 @@ def transformed(root: Path, beam: dict[str, str], out: Path) -> float:
 
 @pytest.fixture(scope="module")
 def reference(root: Path) -> Path:
-    print(f"\n{ROWS:,} rows in process: {transformed(root, {}, root / 'in process'):.0f} s")
+    print(f"{ROWS:,} rows in process: {transformed(root, {}, root / 'in process'):.0f} s")
     return root / "in process"
 
 
 def assert_same(one: Path, other: Path) -> None:
     """The same vocabulary, and every value but those beside a bucket's bound: quantiles are sketches."""
     [vocabulary], [its] = ([*(path / "graph/transform_fn/assets").iterdir()] for path in (one, other))
-    assert vocabulary.read_bytes() == its.read_bytes()
+    words = vocabulary.read_bytes()
+    assert words == its.read_bytes()
     files = sorted(path.relative_to(one / "rows") for path in (one / "rows").rglob("*.parquet"))
     assert len(files) == FILES + 1
     differing = total = 0
@@ -135,11 +145,11 @@ def assert_same(one: Path, other: Path) -> None:
         apart = np.abs(left["fare"].to_numpy() - right["fare"].to_numpy())
         assert apart.max() <= 1
         differing, total = differing + int((apart > 0).sum()), total + len(apart)
-    print(f"{total:,} rows, {differing:,} of them one bucket off")
+    print(f"  the same vocabulary of {len(words.splitlines())} words; {differing:,} of {total:,} rows one bucket off")
     assert differing < 0.005 * total
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_transform_on_flink_gives_what_the_in_process_runner_gives(
     cluster: Cluster, root: Path, reference: Path, tmp_path: Path
 ) -> None:
@@ -167,18 +177,23 @@ def test_tfma_on_flink_measures_what_both_engines_measure_here(cluster: Cluster,
             str(root / "examples"), str(root / "schema"), str(tmp_path / "model"), "", {},
             {**config, "engine": engine}, beam, str(out), log, log, str(out / "page.html"),
         )  # fmt: skip
-        print(f"{engine} {'on Flink' if beam else 'here'}: {time.monotonic() - began:.0f} s, {found.overall.candidate}")
+        seconds, where = time.monotonic() - began, "on Flink" if beam else "in process"
+        auc = found.overall.candidate["auc"]
+        print(
+            f"{engine} {where}: {found.examples:,} rows in {seconds:.0f} s, {len(found.slices)} slices, AUC {auc:.8f}"
+        )
         return found
 
     here, vectorised = judge("tfma", {}), judge("vectorised", {})
     there = judge("tfma", on_flink(cluster, tmp_path))
     assert there.examples == EVAL_ROWS
+    assert there.slices
     for other, tolerance in ((here, 1e-6), (vectorised, 1e-3)):
         assert there.overall.candidate == pytest.approx(other.overall.candidate, abs=tolerance)
         assert {one.name: one.examples for one in there.slices} == {one.name: one.examples for one in other.slices}
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_task_manager_killed_midway_changes_nothing(
     cluster: Cluster, root: Path, reference: Path, tmp_path: Path
 ) -> None:
@@ -200,7 +215,9 @@ def test_task_manager_killed_midway_changes_nothing(
     finally:
         done.set()
         watcher.join()
-    print(f"{ROWS:,} rows on Flink, a task manager killed: {seconds:.0f} s, restarted for {cluster.restarts()}")
+    print(
+        f"{ROWS:,} rows on Flink, a task manager killed: {seconds:.0f} s, restarted for {', '.join(cluster.restarts())}"
+    )
     assert killed.is_set()
     assert cluster.restarts()
     assert cluster.jobs()[-1] == "FINISHED"

@@ -35,6 +35,7 @@ Form = Literal["integer", "whole", "number", "boolean", "time", "text"]  # whole
 DEFAULTS = Ingestion()
 CSV_TEXT = "CSV_TEXT"  # in the place of DuckDB's type: text whose form is not decided yet; never the empty string
 SAMPLE_ROWS = 2048
+_PLACE, _FORM, _VALUE = "__slipway_place", "__slipway_form", "__slipway_value"
 _INTEGER = r"\s*([+-]?(0|[1-9][0-9]{0,17}))?\s*"
 _CODE = r"\s*[+-]?(0[0-9]+|[1-9][0-9]{18,})\s*"
 _WHOLE = r"\s*[+-]?[0-9]{1,19}(\.0*)?\s*"
@@ -293,25 +294,34 @@ def _count(
 ) -> dict[str, _Counts]:
     """Counts the values of each column that do not fit its form; without a form, the values of every form.
 
-    Without FILTER, for each of which DuckDB keeps a copy of all columns: memory as the square of their number.
+    The columns lie below each other, for one set of expressions: DuckDB plans an expression for each column in a time
+    that grows as the square of their number.
     """
     if not columns:
         return {}
-    terms = []
-    for column, form in columns.items():
-        name = identifier(column)
-        valid = (
-            _SURELY_TEXT.format(name) if form == "text" else _from_text(column, name, form or "number", ingestion).valid
-        )
-        terms += [f"count({name})", f"count(CASE WHEN NOT ({valid}) THEN 1 END)"]
-        number = _plain_number(name, ingestion)
-        conditions = [
-            f"regexp_full_match({number}, '{_INTEGER}')",
-            f"regexp_full_match({number}, '{_CODE}')",
-            f"{name} IS NOT NULL AND ({valid})",
-            _IS_BOOLEAN.format(name),
-            f"({iso_moment(name)}) IS NOT NULL" if ingestion.times == "seconds" else "false",
-        ]
-        terms += [f"count(CASE WHEN {each} THEN 1 END)" if form is None else "0" for each in conditions]
-    answer = connection.execute(f"SELECT {', '.join(terms)} FROM {relation}").fetchall()[0]  # noqa: S608
-    return {column: _Counts(*answer[7 * index : 7 * index + 7]) for index, column in enumerate(columns)}
+    valid = {
+        form: _from_text("", _VALUE, form, ingestion).valid for form in columns.values() if form not in (None, "text")
+    }
+    valid["text"] = _SURELY_TEXT.format(_VALUE)
+    number = _plain_number(_VALUE, ingestion)
+    is_number = _from_text("", _VALUE, "number", ingestion).valid
+    fits = "".join(f" WHEN {literal(form)} THEN ({one})" for form, one in valid.items())
+    conditions = [
+        f"regexp_full_match({number}, '{_INTEGER}')",
+        f"regexp_full_match({number}, '{_CODE}')",
+        f"{_VALUE} IS NOT NULL AND ({is_number})",
+        _IS_BOOLEAN.format(_VALUE),
+        f"({iso_moment(_VALUE)}) IS NOT NULL" if ingestion.times == "seconds" else "false",
+    ]
+    counts = [f"count(CASE WHEN {_FORM} IS NULL AND ({each}) THEN 1 END)" for each in conditions]
+    misfits = f"count(CASE WHEN NOT (CASE {_FORM}{fits} ELSE ({is_number}) END) THEN 1 END)"
+    forms = ", ".join(literal(form) if form else "NULL" for form in columns.values())
+    below_each_other = f"""
+        SELECT unnest(range({len(columns)})) AS {_PLACE}, unnest([{forms}]::VARCHAR[]) AS {_FORM},
+            unnest([{", ".join(map(identifier, columns))}]) AS {_VALUE}
+        FROM {relation}
+    """  # noqa: S608
+    totals = ", ".join([f"count({_VALUE})", misfits, *counts])
+    answer = connection.execute(f"SELECT {_PLACE}, {totals} FROM ({below_each_other}) GROUP BY ALL").fetchall()  # noqa: S608
+    found = {place: _Counts(*counted) for place, *counted in answer}
+    return {column: found.get(place, _Counts(0, 0)) for place, column in enumerate(columns)}

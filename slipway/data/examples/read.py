@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
 ROWS_MEMORY = "200MB"
 MEMORY_LIMIT = "400MB"
+WIDE = 500  # columns: beyond, each thread would hold so much that one reads, and for every `WIDE` it may have 200 MB
 THREADS = min(os.cpu_count() or 1, 4)
 ROW_NUMBER = "file_row_number"
 HEADER_BYTES = 1 << 20
@@ -205,6 +206,9 @@ def _open_rows(
         rows = repaired_csv_rows(opening, scratch / "clean.csv", ingestion.delimiter)
     else:
         rows = csv_rows(opening, ingestion.delimiter, with_file=bool(partitions))
+    if len(rows.types) > WIDE:
+        connection.execute("SET threads = 1")
+        connection.execute(f"SET memory_limit = '{200 * (len(rows.types) // WIDE + 2)}MB'")
     if source.format != "csv":
         return type_rows(connection, source, rows, schema, ingestion)
     rows = _marked(source, rows, ingestion)

@@ -30,7 +30,16 @@ from slipway.stores import storage
 from slipway.stores.model_store.manifest import Manifest, ModelFile, Provenance, Version, hash_files
 from slipway.stores.model_store.numbers import next_version, version_of
 from slipway.stores.model_store.state import State
-from slipway.stores.model_store.store import BASELINES, CLAIMS, MANIFESTS, STATE, Change, ModelStore, refuse_damaged
+from slipway.stores.model_store.store import (
+    BASELINES,
+    CLAIMS,
+    MANIFESTS,
+    STATE,
+    Change,
+    Listing,
+    ModelStore,
+    refuse_damaged,
+)
 
 STAGING, TRASH, LOCK = ".staging", ".trash", ".state.lock"
 
@@ -58,10 +67,13 @@ class LocalModelStore(ModelStore):
         refuse_damaged(version, self.verify(version))
         return Path(version.uri)
 
-    def _stored(self, model: str) -> list[int]:
+    def _list(self, model: str) -> Listing:
         base = self._root / model
         recorded = {path.name for path in (base / MANIFESTS).iterdir()} if (base / MANIFESTS).is_dir() else set()
-        return [number for number in _integers(base) if f"{number}.json" in recorded]
+        return Listing([number for number in _integers(base) if f"{number}.json" in recorded])
+
+    def _has_files(self, model: str, number: int) -> bool:
+        return (self._root / model / str(number)).is_dir()
 
     def _get(self, name: str) -> bytes | None:
         path = self._root / name
@@ -100,7 +112,7 @@ class LocalModelStore(ModelStore):
                 ) from error
             yield
 
-    def _clean(self, model: str, deleted: frozenset[int]) -> None:
+    def _clean(self, model: str, deleted: frozenset[int], listing: Listing) -> None:
         base = self._root / model
         # A push in progress holds its lock.
         for number in _integers(base / STAGING):
@@ -115,7 +127,15 @@ class LocalModelStore(ModelStore):
             (base / BASELINES / f"{number}.json").unlink(missing_ok=True)
         shutil.rmtree(base / TRASH, ignore_errors=True)
 
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance, baseline: str) -> Manifest:
+    def _store(
+        self,
+        source: Path,
+        files: list[ModelFile],
+        provenance: Provenance,
+        baseline: str,
+        deleted: frozenset[int],
+        listing: Listing,
+    ) -> Manifest:
         base = self._root / provenance.model
         for folder in (MANIFESTS, BASELINES, CLAIMS, STAGING):
             (base / folder).mkdir(parents=True, exist_ok=True)

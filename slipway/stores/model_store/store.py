@@ -6,14 +6,16 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from slipway.errors import ChangedMeanwhileError, StoreError
 from slipway.lineage import user
 from slipway.remote.address import shown
+from slipway.remote.interface import StoredObject
 from slipway.stores import storage
 from slipway.stores.artifacts import MODEL, parse_json
 from slipway.stores.model_store import state as states
@@ -36,6 +38,14 @@ READERS = 8
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 Change = Callable[[State], State]
 Apply = Callable[[State, Event], State]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a store held of a model at one moment."""
+
+    complete: list[int]  # versions, ascending; a deleted one may be among them until `_clean`
+    objects: Mapping[str, StoredObject] = field(default_factory=dict)  # of a bucket, by name
 
 
 class ModelStore(ABC):
@@ -64,43 +74,48 @@ class ModelStore(ABC):
 
     def look(self, model: str, known: Mapping[int, Version] = MappingProxyType({})) -> tuple[State, list[Version]]:
         """State and versions of a model, of one moment; manifests never change, and those of `known` are not read."""
-        state, numbers = self._state_and_numbers(model)
+        state, listing = self._look(model)
+        numbers = _servable(state, listing)
         with ThreadPoolExecutor(READERS) as threads:
             read = dict(threads.map(lambda number: (number, self._read(model, number)), set(numbers) - known.keys()))
         return state, [known.get(number) or read[number] for number in numbers]
 
     def version(self, model: str, number: int) -> Version:
         """One version that can be served."""
-        return self._read_servable(*self._state_and_numbers(model), number)
+        return self._one(self._load(model), number)[1]
 
-    def _read_servable(self, state: State, known: Sequence[int], number: int) -> Version:
+    def _one(self, state: State, number: int) -> tuple[State, Version]:
+        """A version that can be served, and the state with it, without a listing, which grows with the store."""
         model = state.model
-        if number in known:
-            return self._read(model, number)
+        if number not in state.deleted and self._has_files(model, number):
+            return self._adopt(state, [number]), self._read(model, number)
+        state, listing = self._look(model)
+        known = _servable(state, listing)
         there = f"its versions are {', '.join(map(str, known[-5:]))}" if known else "it has no versions"
         was = f"{number} was deleted; " if number in state.deleted else ""
         raise StoreError(f"model {model} has no version {number} in {shown(self.uri)}; {was}{there}")
 
     def production(self, model: str) -> Version | None:
         """The version that counts as production: the pin, or without one the newest that is not quarantined."""
-        state, numbers = self._state_and_numbers(model)
-        number = states.production(state, numbers)
-        return None if number is None else self._read_servable(state, numbers, number)
+        state = self._load(model)
+        number = state.pin
+        if number is None:
+            state, listing = self._look(model)
+            number = states.production(state, _servable(state, listing))
+        return None if number is None else self._one(state, number)[1]
 
     def stage(self, model: str, number: int) -> Stage:
         """The stage of one version."""
-        state, numbers = self._state_and_numbers(model)
-        self._read_servable(state, numbers, number)
-        return state.stages[number]
+        return self._one(self._load(model), number)[0].stages[number]
 
     def stages(self, model: str) -> dict[int, Stage]:
         """Stages of all versions that can be served, oldest first."""
-        state, numbers = self._state_and_numbers(model)
-        return {number: state.stages[number] for number in numbers}
+        state, listing = self._look(model)
+        return {number: state.stages[number] for number in _servable(state, listing)}
 
     def history(self, model: str) -> list[Event]:
         """Everything that was done to a model's versions, oldest first; deleted ones stay in it."""
-        return list(self._state(model).history)
+        return list(self._look(model)[0].history)
 
     def baseline(self, version: Version) -> str:
         """The text of `baseline.json`, which was pushed with a version; StoreError for a version without one."""
@@ -124,21 +139,22 @@ class ModelStore(ABC):
         if not (source / MODEL).is_file():
             raise StoreError(f"{source} is not a SavedModel: it has no {MODEL}")
         files = hash_files(source)
-        state, numbers = self._state_and_numbers(model)
+        state, listing = self._look(model)
+        numbers = _servable(state, listing)
         states.check_digest(state, combine(files))
         try:
-            self._clean(model, state.deleted)
+            self._clean(model, state.deleted, listing)
             newest = self._read(model, numbers[-1]) if numbers else None
             if newest and newest.manifest.model_digest == combine(files) and not self.verify(newest):
                 return Pushed(newest, is_new=False)
-            version = self._version(self._store(source, files, provenance, baseline))
+            version = self._version(self._store(source, files, provenance, baseline, state.deleted, listing))
         except OSError as error:
             raise StoreError(
                 f"model {model} ({sum(file.size for file in files):,} bytes) cannot be stored in {shown(self.uri)}: "
                 f"{error}. Nothing of it is visible; make room or correct the directory, and run again"
             ) from error
         try:
-            self._update(model, lambda state: state)
+            self._update(model, [*listing.complete, version.number], lambda state: state)
         except (StoreError, OSError) as error:
             # The version is complete and visible; the next read or change of the state adds it to the history.
             print(f"warning: version {version.number} of {model} is not yet in the history: {error}")
@@ -193,7 +209,8 @@ class ModelStore(ABC):
         except ChangedMeanwhileError:
             raise
         except StoreError as error:
-            raise type(error)(f"{error}. {states.serving(*self._state_and_numbers(model))}") from error
+            state, listing = self._look(model)
+            raise type(error)(f"{error}. {states.serving(state, _servable(state, listing))}") from error
 
     def quarantine(
         self, model: str, number: int, *, why: str = "", who: str = "", says: str = "", seen: Seen | None = None
@@ -219,20 +236,23 @@ class ModelStore(ABC):
         if keep < 0:
             raise StoreError(f"keep={keep}: the number of versions to keep cannot be negative")
 
+        state, listing = self._look(model)
+        if not state.stages:
+            return []
+        deleted: list[int] = []
+
         def change(state: State) -> State:
+            nonlocal deleted
             pushed = {event.version: event for event in state.history if event.action == "push"}
             reason, account = why or f"beyond the newest {keep}", who or self._who()
             its = {"action": "delete", "when": self._clock(), "who": account, "says": says, "why": reason}
-            numbers = states.prunable(state, _servable(state, self._stored(model)), keep)
-            return states.delete(state, [pushed[number].model_copy(update=its) for number in numbers])
+            # A version that was pushed since the listing only makes this delete fewer.
+            deleted = states.prunable(state, _servable(state, listing), keep)
+            return states.delete(state, [pushed[number].model_copy(update=its) for number in deleted])
 
-        state = self._state(model)
-        before = state.deleted
-        if not state.stages:
-            return []
-        state = self._update(model, change)
-        self._clean(model, state.deleted)
-        return sorted(state.deleted - before)
+        state = self._update(model, listing.complete, change)
+        self._clean(model, state.deleted, listing)
+        return deleted
 
     def _go_back(
         self,
@@ -245,7 +265,8 @@ class ModelStore(ABC):
         says: str,
         seen: Seen | None,
     ) -> Event:
-        state, numbers = self._state_and_numbers(model)
+        state, listing = self._look(model)
+        numbers = _servable(state, listing)
         move = states.last_move(state.history, asked if leave is None else math.inf)
         states.check_left(state, leave, move)
         target = states.rollback_target(state, numbers) if to is None else to
@@ -275,7 +296,10 @@ class ModelStore(ABC):
                 states.check_seen(state, version.number, seen)
             return apply(state, _event(version.manifest, action, self._clock(), who, says, why))
 
-        state = self._update(version.model, change)
+        # A state that does not know the version was lost, and then knows none of the others.
+        is_known = version.number in self._load(version.model).stages
+        complete = [version.number] if is_known else self._list(version.model).complete
+        state = self._update(version.model, complete, change)
         return next(one for one in reversed(state.history) if version.number in (one.version, one.previous))
 
     def _intact(self, model: str, number: int) -> Version:
@@ -308,14 +332,10 @@ class ModelStore(ABC):
             files=files,
         )
 
-    def _state(self, model: str) -> State:
-        return self._state_and_numbers(model)[0]
-
-    def _state_and_numbers(self, model: str) -> tuple[State, list[int]]:
-        """The state, and the versions that can be served, of one listing, which grows with the store."""
-        state, stored = self._load(model), self._stored(model)
-        state = self._adopt(state, stored)
-        return state, _servable(state, stored)
+    def _look(self, model: str) -> tuple[State, Listing]:
+        """The state with all versions in it, and the listing, which was made after it was read."""
+        state, listing = self._load(model), self._list(model)
+        return self._adopt(state, listing.complete), listing
 
     def _load(self, model: str) -> State:
         if not _NAME.fullmatch(model):
@@ -331,17 +351,18 @@ class ModelStore(ABC):
             raise _moved(uri, f"model {state.model}")
         return state
 
-    def _adopt(self, state: State, stored: Sequence[int]) -> State:
+    def _adopt(self, state: State, complete: Iterable[int]) -> State:
         """Adds versions to the state when they are first seen: a push need not write files and state at once."""
-        unknown = [number for number in stored if number not in state.stages]
+        unknown = [number for number in complete if number not in state.stages]
         manifests = [self._read(state.model, number).manifest for number in unknown]
         pushes = [
             _event(one, "push", one.created, one.pushed_by or "unknown", "", "passed its gate") for one in manifests
         ]
         return states.adopt(state, pushes)
 
-    def _update(self, model: str, change: Change) -> State:
-        return self._swap(model, lambda state: change(self._adopt(state, self._stored(model))))
+    def _update(self, model: str, complete: Iterable[int], change: Change) -> State:
+        """Changes the state, to which these versions are added if it does not know them yet."""
+        return self._swap(model, lambda state: change(self._adopt(state, complete)))
 
     def _who(self) -> str:
         """Who acts, for the history."""
@@ -367,23 +388,38 @@ class ModelStore(ABC):
         """
 
     @abstractmethod
-    def _stored(self, model: str) -> list[int]:
-        """Complete versions, ascending; a deleted one may be among them until `_clean`."""
+    def _list(self, model: str) -> Listing:
+        """All that there is of a model, which takes longer the more versions there are."""
+
+    @abstractmethod
+    def _has_files(self, model: str, number: int) -> bool:
+        """Whether the files of a version are there, all of them; its manifest was there before."""
 
     @abstractmethod
     def _get(self, name: str) -> bytes | None:
         """A record of the store, by its path; None where there is none."""
 
     @abstractmethod
-    def _store(self, source: Path, files: list[ModelFile], provenance: Provenance, baseline: str) -> Manifest:
-        """Stores a directory as the next version, and its baseline unless that is empty; an error leaves nothing."""
+    def _store(
+        self,
+        source: Path,
+        files: list[ModelFile],
+        provenance: Provenance,
+        baseline: str,
+        deleted: frozenset[int],
+        listing: Listing,
+    ) -> Manifest:
+        """Stores a directory as the next version, and its baseline unless that is empty; an error leaves nothing.
+
+        Of `listing`, and of the deleted versions, others may have changed something since.
+        """
 
     @abstractmethod
     def _hash(self, version: Version) -> list[ModelFile]:
         """Hashes of the stored files."""
 
     @abstractmethod
-    def _clean(self, model: str, deleted: frozenset[int]) -> None:
+    def _clean(self, model: str, deleted: frozenset[int], listing: Listing) -> None:
         """Removes files of deleted versions and of killed pushes; no half-deleted version is visible meanwhile."""
 
     @abstractmethod
@@ -391,10 +427,10 @@ class ModelStore(ABC):
         """Replaces the stored state by `change` of it, atomically; returns the new state."""
 
 
-def _servable(state: State, stored: Sequence[int]) -> list[int]:
+def _servable(state: State, listing: Listing) -> list[int]:
     """Versions that can be served, ascending, without those pushed after the state was read."""
     known = state.stages.keys() - state.deleted
-    return [number for number in stored if number in known]
+    return [number for number in listing.complete if number in known]
 
 
 def refuse_damaged(version: Version, problems: list[str]) -> None:

@@ -31,7 +31,7 @@ _WELL: set[Fate] = {"ready", "restarted", "side-car"}
 _PASSES_TO_END = 2
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-_OWNED = {"ReplicaSet": ("Deployment",), "Job": ("Pod",), "Service": ("Pod",), "Pod": ("ReplicaSet", "Job")}
+_OWNED = {"ReplicaSet": ("Deployment",), "Job": ("Pod",), "Service": ("Job",), "Pod": ("ReplicaSet", "Job")}
 # What TensorFlow Serving 2.19 ends with (model_servers/main.cc, core/load_servables_fast.cc).
 CRASH_LOG = (
     "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{name: taxi version: 2} due to "
@@ -60,6 +60,7 @@ class Controller(threading.Thread):
         crash: What the fate `crash` is.
         slow: Passes before a change of a Deployment is looked at.
         worker_fates: What becomes of the pods of a Job.
+        seconds: How long the cluster has run, by the clock of Jobs: it stands still unless a test turns it.
     """
 
     def __init__(self, objects: Objects, fates: dict[str, Fate]) -> None:
@@ -67,6 +68,7 @@ class Controller(threading.Thread):
         self.crash = Crash()
         self.slow = 0
         self.worker_fates: jobs.Fates = lambda job, index: "running"
+        self.seconds = 0.0
         self._fates = fates
         self._objects = objects
         self._waited: dict[tuple[str, int], int] = {}
@@ -78,7 +80,7 @@ class Controller(threading.Thread):
         settled: object = None
         while not self._over.wait(0.01):
             with self._objects.lock:
-                now = (self._objects.version, tuple(self._fates.items()), self.worker_fates)
+                now = (self._objects.version, tuple(self._fates.items()), self.worker_fates, self.seconds)
                 if now == settled and not self.slow and not self._ending:
                     continue
                 settled = now
@@ -89,7 +91,7 @@ class Controller(threading.Thread):
         with self._objects.lock:
             for deployment in self._objects.list("Deployment"):
                 self._reconcile(deployment)
-            jobs.reconcile(self._objects, self.worker_fates)
+            jobs.reconcile(self._objects, self.worker_fates, self.seconds)
             self._collect()
 
     def stop(self) -> None:

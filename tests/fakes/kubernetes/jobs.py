@@ -1,18 +1,22 @@
 """The Job controller, of indexed Jobs whose pods are never started again.
 
 After pkg/controller/job of Kubernetes 1.36 (job_controller.go, indexed_job_utils.go): a pod for each index, whose host
-is called JOB-INDEX; one that fails where `backoffLimit` is 0 fails the Job, and those that run are deleted.
+is called JOB-INDEX; one that fails where `backoffLimit` is 0 fails the Job, and those that run or wait are deleted. So
+does the end of `activeDeadlineSeconds`, counted from the first look at a Job, whether pods run or not (syncJob,
+pastActiveDeadline). An ended Job is deleted after `ttlSecondsAfterFinished` (pkg/controller/ttlafterfinished).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from tests.fakes.kubernetes.objects import CONTROLLER, Object, Objects, owned_by
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 # What becomes of a worker's pod: one of the states below, or the text with which its container ends with exit code 1.
 Fates = Callable[[str, int], str]
+_BEGIN = datetime.fromisoformat("2026-01-01T00:00:00Z")
 _SCHEDULED = {"type": "PodScheduled", "status": "True"}
 _UNSCHEDULABLE = {
     "type": "PodScheduled",
@@ -28,15 +32,22 @@ _EVICTED = {
 }
 
 
-def reconcile(objects: Objects, fate: Fates) -> None:
-    """One pass over all Jobs."""
+def reconcile(objects: Objects, fate: Fates, seconds: float) -> None:
+    """One pass over all Jobs at a time, in seconds since the cluster began."""
     for job in objects.list("Job"):
-        conditions = job.get("status", {}).get("conditions", [])
-        if not conditions:
-            _reconcile(objects, job, fate)
+        namespace, name, spec = job["metadata"]["namespace"], job["metadata"]["name"], job["spec"]
+        status = job.setdefault("status", {})
+        if ended := next(iter(status.get("conditions", [])), None):
+            if _passed(ended["lastTransitionTime"], seconds) >= spec.get("ttlSecondsAfterFinished", float("inf")):
+                objects.delete("Job", namespace, name)
+            continue
+        if "startTime" not in status:
+            status["startTime"] = _time(seconds)
+            objects.set_status("Job", namespace, name, status)
+        _reconcile(objects, job, fate, seconds)
 
 
-def _reconcile(objects: Objects, job: Object, fate: Fates) -> None:
+def _reconcile(objects: Objects, job: Object, fate: Fates, seconds: float) -> None:
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
     pods = {int(pod["metadata"]["annotations"][INDEX]): pod for pod in owned_by(objects, "Pod", job)}
     lost = False
@@ -55,18 +66,33 @@ def _reconcile(objects: Objects, job: Object, fate: Fates) -> None:
         objects.set_status("Pod", namespace, pods[index]["metadata"]["name"], status)
         pods[index]["status"] = status
     phases = [pod["status"]["phase"] for pod in pods.values()]
-    if lost or "Failed" in phases:
+    late = _passed(job["status"]["startTime"], seconds) >= job["spec"].get("activeDeadlineSeconds", float("inf"))
+    failed = lost or "Failed" in phases
+    if failed or late:
         for pod in pods.values():
             if pod["status"]["phase"] in ("Pending", "Running"):
                 objects.delete("Pod", namespace, pod["metadata"]["name"])
-        _end(objects, job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+    if failed:
+        _end(objects, job, seconds, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+    elif late:
+        _end(objects, job, seconds, "Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
     elif phases == ["Succeeded"] * job["spec"]["completions"]:
-        _end(objects, job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+        _end(objects, job, seconds, "Complete", "CompletionsReached", "Reached expected number of succeeded pods")
 
 
-def _end(objects: Objects, job: Object, kind: str, reason: str, message: str) -> None:
+def _end(objects: Objects, job: Object, seconds: float, kind: str, reason: str, message: str) -> None:
     condition = {"type": kind, "status": "True", "reason": reason, "message": message}
-    objects.set_status("Job", job["metadata"]["namespace"], job["metadata"]["name"], {"conditions": [condition]})
+    condition["lastTransitionTime"] = _time(seconds)
+    status = job["status"] | {"conditions": [condition]}
+    objects.set_status("Job", job["metadata"]["namespace"], job["metadata"]["name"], status)
+
+
+def _time(seconds: float) -> str:
+    return (_BEGIN + timedelta(seconds=seconds)).isoformat()
+
+
+def _passed(since: str, seconds: float) -> float:
+    return (_BEGIN + timedelta(seconds=seconds) - datetime.fromisoformat(since)).total_seconds()
 
 
 def _pod(job: Object, index: int, version: int) -> Object:

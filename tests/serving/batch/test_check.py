@@ -15,6 +15,7 @@ from serving.batch.rules import Rules, Tally
 from serving.batch.steps import validate
 from slipway.data.schema import parse_schema
 from slipway.errors import AnomalyError
+from tests.asked import Asked
 from tests.batch_jobs import Batch, quarantined, read, table, with_values, write_csv
 
 
@@ -183,3 +184,13 @@ def test_what_training_would_refuse_of_all_rows_is_refused() -> None:
     found = {(one.feature, one.type) for one in tally.anomalies([])}
     assert ("share", "ENUM_TYPE_UNEXPECTED_STRING_VALUES") in found
     assert not {one for one in found if one[0] == "must"}
+
+
+def test_names_of_a_wide_batch_are_asked_for_once() -> None:
+    """Arrow makes the list of all names anew each time."""
+    schema = parse_schema("\n".join(f'feature {{ name: "c{place}" type: INT }}' for place in range(100)))
+    rows = Asked(pa.RecordBatch.from_pydict({feature.name: [1] for feature in schema.feature}))
+    assert not list(Rules(schema).breaches(rows))
+    assert rows.counts["schema.names"] == 1
+    Tally(schema).add(rows)
+    assert rows.counts["schema.names"] == 2

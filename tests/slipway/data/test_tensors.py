@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slipway.data.schema import parse_schema
 from slipway.data.tensors import MISSING_INT, list_columns, raw_inputs, serialize_examples
 from slipway.errors import ConfigError, DataError
+from tests.asked import Asked
 
 FEATURES = parse_schema("""
     feature { name: "f" type: FLOAT }
@@ -108,3 +109,11 @@ def test_list_columns_any_chunking_gives_the_same(values: list[int | None], size
     chunks = [whole.slice(start, size) for start in range(0, len(values), size)] or [whole]
     expected = [MISSING_INT if value is None else value for value in values]
     assert raw_inputs(pa.concat_tables(chunks), FEATURES)["i"].tolist() == expected
+
+
+def test_names_of_a_wide_table_are_asked_for_once() -> None:
+    """Arrow makes the list of all names anew each time."""
+    features = parse_schema("\n".join(f'feature {{ name: "c{place}" type: INT }}' for place in range(200))).feature
+    table = Asked(pa.table({feature.name: [1] for feature in features}))
+    assert list_columns(table, features).num_columns == 200
+    assert table.counts["column_names"] == 1

@@ -17,6 +17,7 @@ from slipway.errors import DataError, GateError
 from slipway.evaluation.config import EvaluationConfig
 from slipway.evaluation.metric import BASELINE, CANDIDATE
 from slipway.evaluation.scoring import EvalRows, Models, measure_in_memory
+from tests.asked import Asked
 
 
 class Doubled:
@@ -91,3 +92,13 @@ def test_score_travels_to_the_workers_of_beam(rows: EvalRows) -> None:
     arrived = pickle.loads(pickle.dumps(Score("gs://bucket/examples", rows, Predictor, {CANDIDATE: "a"}, 0.0)))
     assert arrived.load is Predictor
     assert arrived.rows.features[0].name == "x"
+
+
+def test_names_of_a_wide_split_are_asked_for_once() -> None:
+    """Arrow makes the list of all names anew each time."""
+    config = EvaluationConfig.model_validate({"task": "regression", "label": {"column": "y"}})
+    names = [f"c{place}" for place in range(100)]
+    schema = Asked(pa.schema([(name, pa.float32()) for name in [*names, "y"]]))
+    rows = EvalRows(config, [schema_pb2.Feature(name=name, type=schema_pb2.FLOAT) for name in names])
+    assert rows.columns(schema) == [*names, "y"]
+    assert schema.counts["names"] == 1

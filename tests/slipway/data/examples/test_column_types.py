@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from slipway.data.examples.column_types import SAMPLE_ROWS
+from slipway.data.database import connect
+from slipway.data.examples.column_types import CSV_TEXT, DEFAULTS, SAMPLE_ROWS, infer_forms
+from slipway.data.examples.read import WIDE, open_source
+from slipway.data.examples.rows import Quarantine, RawRows
+from slipway.data.examples.source import locate
 from tests.slipway.data.examples.ingesting import Ingested, ingest
 
 
@@ -97,3 +101,40 @@ def test_ingest_value_against_the_schema_goes_to_quarantine(
     ingested = _ingest_values(tmp_path, ["1"] * 150 + [value], schema=schema)
     assert [bad["reason"] for bad in ingested.quarantine()] == [f"x: '{value}' is not {expected}"]
     assert "100.00%" in _ingest_values(tmp_path, [value] * 20, schema=schema).refusals()[0]
+
+
+class _Statements:
+    """A connection that keeps what it is told."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self.told = connection, list[str]()
+
+    def execute(self, statement: str) -> Any:
+        self.told.append(statement)
+        return self._connection.execute(statement)
+
+
+def test_types_of_many_columns_take_no_more_expressions_than_those_of_few(tmp_path: Path) -> None:
+    """DuckDB plans an expression for each column in a time that grows as the square of their number."""
+    expressions = []
+    for columns in (3, 300):
+        values = {f"c{place}": ("1.5", "a", "")[place % 3] for place in range(columns)}
+        listed = ", ".join(f"nullif('{value}', '') AS {name}" for name, value in values.items())
+        rows = RawRows(f"(SELECT {listed})", dict.fromkeys(values, CSV_TEXT))
+        with connect(str(tmp_path), memory_limit="200MB", threads=1) as connection:
+            statements = _Statements(connection)
+            forms, _ = infer_forms(cast("Any", statements), rows, {}, DEFAULTS, check=False)
+        assert list(forms.values()) == ["number", "text", "text"] * (columns // 3)
+        expressions.append(sum(told.partition(rows.relation)[0].count("CASE") for told in statements.told))
+    assert expressions[0] == expressions[1]
+
+
+def test_a_wide_source_is_read_by_one_thread_with_memory_by_its_columns(tmp_path: Path) -> None:
+    """Each thread holds a vector of every column and of every expression over it."""
+    names = [f"c{place}" for place in range(2 * WIDE)]
+    (tmp_path / "data.csv").write_text(f"{','.join(names)}\n{','.join(['1'] * len(names))}\n", encoding="utf-8")
+    source, quarantine = locate(str(tmp_path / "data.csv"), 1), Quarantine(tmp_path / "bad")
+    with connect(str(tmp_path / "spill"), memory_limit="100MB", threads=2) as connection:
+        open_source(connection, source, None, DEFAULTS, quarantine, tmp_path, careful=False)
+        setting = "SELECT current_setting('threads'), current_setting('memory_limit')"
+        assert connection.execute(setting).fetchone() == (1, "762.9 MiB")  # 800 MB
