@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,17 +22,19 @@ from tests.fakes.storage_server import StorageServer
 from tests.job_service import job_service
 from tests.shapes import MODULE, Artifacts, make_transformed
 
+VOCABULARY = "vocab_compute_and_apply_vocabulary_vocabulary"  # TensorFlow Transform's name for the one of words
+
 
 @contextmanager
-def variables_of(server: StorageServer | S3Server, folder: Path) -> Iterator[None]:
-    """What the environment of steps and workers says of a bucket, so that its URIs need no query."""
+def plain_uris(server: StorageServer | S3Server, folder: Path) -> Iterator[list[str]]:
+    """What the environment of steps and workers says of a bucket; answers the names that TensorFlow uploads."""
     if isinstance(server, StorageServer):
-        with google_https(server, folder):
-            yield
+        with google_https(server, folder) as uploads:
+            yield uploads
     else:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
-            yield
+            yield []
 
 
 class Mount:
@@ -56,13 +59,15 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     return make_transformed(tmp_path_factory)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @ON_EACH_STORE
 def test_transform_of_objects_by_workers_in_other_processes_writes_the_same(
     artifacts: Artifacts, storage_server: StorageServer | S3Server, tmp_path: Path
 ) -> None:
-    """On gs:// TensorFlow Transform's own files are there, too; TensorFlow writes no s3://."""
+    """TensorFlow Transform's own files are on gs://, too; TensorFlow writes no s3://: there they are on a disk."""
     root = f"{storage_server.scheme}://bucket/run"
-    with variables_of(storage_server, tmp_path):
+    with plain_uris(storage_server, tmp_path) as uploads:
         for name in ("examples", "schema"):
             storage.copy_folder(str(artifacts.folder / name), f"{root}/{name}")
         uri = publish_module(MODULE, f"{root}/modules").preprocessing_uri
@@ -79,7 +84,10 @@ def test_transform_of_objects_by_workers_in_other_processes_writes_the_same(
         for name in written:
             with storage.open_read(f"{transformed.uri}/{name}") as stream:
                 assert pq.read_table(stream).equals(pq.read_table(f"{artifacts.transformed}/{name}"))
-        vocabulary = "transform_fn/assets/words"
+        vocabulary = f"transform_fn/assets/{VOCABULARY}"
         assert Path(graph.path, vocabulary).read_bytes() == Path(artifacts.graph, vocabulary).read_bytes()
-        assert storage.list_names(f"{root}/temp") == [], "the temporary folder is removed"
+        if temp:
+            for name in (f"/graph/transform_tmp/[^/]+/assets/{VOCABULARY}", "/tftransform_tmp/[^/]+/saved_model.pb"):
+                assert any(re.search(name, upload) for upload in uploads), f"TensorFlow wrote {name} in the bucket"
+        assert storage.list_names(temp or str(tmp_path / "temp")) == [], "the temporary folder is removed"
         assert {path.name for path in Path(transformed.path).iterdir()} == {"_SUCCESS"}, "the launcher copies this one"

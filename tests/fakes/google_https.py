@@ -1,9 +1,10 @@
 """Google's own addresses on this machine, for TensorFlow's file system of gs://, which knows no emulator.
 
 It speaks to https://www.googleapis.com and https://storage.googleapis.com by libcurl, which takes a proxy and a CA from
-variables (`https_proxy`; `CURL_CA_BUNDLE` in tsl/platform/cloud/curl_http_request.cc), and a token from
-GOOGLE_AUTH_TOKEN_FOR_TESTING (tsl/platform/cloud/google_auth_provider.cc). This is that proxy: it answers as Google
-does, by the emulator. It also gives tokens to a service account, so that Python's clients need no `anonymous@`, which
+variables (`https_proxy`; `CURL_CA_BUNDLE` in xla/tsl/platform/cloud/curl_http_request.cc), and a token from
+GOOGLE_AUTH_TOKEN_FOR_TESTING (xla/tsl/platform/cloud/google_auth_provider.cc). This is that proxy: it answers as Google
+does, by the emulator, and refuses a request without the token. Python's clients ask the emulator itself, which
+STORAGE_EMULATOR_HOST names; they get tokens for a service account here, so that they need no `anonymous@`, which
 TensorFlow would take for a part of the bucket's name.
 """
 
@@ -25,7 +26,7 @@ import pytest
 from slipway.remote.google import _connect
 from tests.fakes.storage_server import BUCKET, StorageServer
 
-HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+HOSTS = ("www.googleapis.com", "storage.googleapis.com", "iamcredentials.googleapis.com")
 
 
 class _Proxy(ThreadingHTTPServer):
@@ -34,6 +35,7 @@ class _Proxy(ThreadingHTTPServer):
 
     def __init__(self, store: StorageServer, tls: ssl.SSLContext) -> None:
         self.store, self.tls = store, tls
+        self.uploads: list[str] = []
         super().__init__(("localhost", 0), _Handler)
 
 
@@ -43,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         if self.path not in {f"{host}:443" for host in HOSTS}:
-            self.send_error(403, f"{self.path} is not Google Storage")
+            self.send_error(403, f"{self.path} is none of Google's hosts that a step asks")
             return
         self.send_response(200)
         self.end_headers()
@@ -51,17 +53,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
         self.close_connection = False
 
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()  # the server closes the socket that it accepted, and TLS has another
+
     def do_GET(self) -> None:
         body, query = self._body(), parse_qs(urlsplit(self.path).query)
         if self.path == "/token":
             token = {"access_token": "token", "token_type": "Bearer", "expires_in": 3600}
             return self._answer(200, {"Content-Type": "application/json"}, json.dumps(token).encode())
+        if self.headers["Authorization"] != "Bearer token":
+            return self._answer(401, {}, b"")
+        if self.path.endswith("/allowedLocations"):
+            # google-auth asks for the boundary of an account, which needs iam.serviceAccounts.get; steps have it not:
+            # https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/getAllowedLocations
+            return self._answer(403, {}, b"")
+        if self.command == "POST" and "name" in query:
+            self.server.uploads += query["name"]
         if query.get("uploadType") == ["media"] and not body:
             # The mark of a folder: the emulator fails on an upload without a body.
             self.server.store.put(query["name"][0], b"")
             return self._answer(200, {"Content-Type": "application/json"}, b"{}")
         if self.path == f"/storage/v1/b/{BUCKET}/storageLayout":
-            # TensorFlow asks before it renames a folder; the emulator does not know it:
+            # TensorFlow asks before it renames a folder (xla/tsl/platform/cloud/gcs_file_system.cc); the emulator does
+            # not know it:
             # https://cloud.google.com/storage/docs/json_api/v1/buckets/getStorageLayout
             layout = {"kind": "storage#storageLayout", "bucket": BUCKET, "hierarchicalNamespace": {"enabled": False}}
             return self._answer(200, {"Content-Type": "application/json"}, json.dumps(layout).encode())
@@ -103,8 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def google_https(store: StorageServer, folder: Path) -> Iterator[None]:
-    """The variables by which processes started meanwhile, and this one, find the emulator behind plain gs://."""
+def google_https(store: StorageServer, folder: Path) -> Iterator[list[str]]:
+    """The variables by which processes started meanwhile, and this one, find the emulator behind plain gs://.
+
+    Answers the names of the objects that TensorFlow uploads; Python's clients name theirs in the body.
+    """
     certificate, key, account = (folder / name for name in ("google.pem", "google.key", "account.json"))
     names = ",".join(f"DNS:{host}" for host in HOSTS)
     _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=Google",
@@ -120,6 +138,7 @@ def google_https(store: StorageServer, folder: Path) -> Iterator[None]:
             "https_proxy": address,
             "no_proxy": "localhost,127.0.0.1",
             "CURL_CA_BUNDLE": str(certificate),
+            "REQUESTS_CA_BUNDLE": str(certificate),
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
             "GOOGLE_APPLICATION_CREDENTIALS": str(account),
         }.items():
@@ -127,7 +146,7 @@ def google_https(store: StorageServer, folder: Path) -> Iterator[None]:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield
+            yield server.uploads
         finally:
             server.shutdown()
             thread.join()
