@@ -79,7 +79,8 @@ def test_transform_of_objects_by_workers_in_other_processes_writes_the_same(
                 mount.input(dsl.Dataset, "examples"), mount.input(dsl.Artifact, "schema"),
                 uri, {"column": "shape"}, "", beam, graph, transformed,
             )  # fmt: skip
-        written = [file.name for file in storage.list_files(transformed.uri)]
+        # On S3 a probe of ours, too, which readers leave out.
+        written = [file.name for file in storage.list_files(transformed.uri) if file.name.endswith(".parquet")]
         assert written == [f"split={split}/part-{n}.parquet" for split, n in (("eval", 0), ("train", 0), ("train", 1))]
         for name in written:
             with storage.open_read(f"{transformed.uri}/{name}") as stream:
