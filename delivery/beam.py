@@ -55,15 +55,17 @@ def beam_run(environment: Environment, target: Target, image: str, *, publish: b
 def beam_flags(environment: Environment, home: str) -> list[str]:
     """All flags but runner and image; `home` is the folder of the engine's temporary files."""
     its = environment.settings.beam
+    given = dict(one.partition("=")[::2] for one in its.options)
     derived: dict[str, str] = {}
     if its.runner != "in_process":
         derived["temp_location"] = its.temp_location or storage.join(home, "temp")
-        if derived["temp_location"].startswith(_S3):
-            raise ConfigError(
-                f"beam.runner = {its.runner}: TensorFlow writes no S3, and its workers would write to "
-                f"{derived['temp_location']} meanwhile; set beam.temp_location to a folder that all workers and steps "
-                "share, or to gs://BUCKET/PATH"
-            )
+    temp = given.get("--temp_location") or derived.get("temp_location", "")
+    if temp.startswith(_S3):
+        setting = "--temp_location in beam.options" if "--temp_location" in given else "beam.temp_location"
+        raise ConfigError(
+            f"beam.runner = {its.runner}: TensorFlow writes no S3, and would write to {temp} meanwhile; set {setting} "
+            "to a folder that all workers and steps share, or to gs://BUCKET/PATH"
+        )
     if its.runner in ("flink", "portable"):
         derived |= {"job_endpoint": its.job_endpoint, "environment_type": "EXTERNAL"}
         derived["environment_config"] = its.worker_pool
@@ -73,7 +75,6 @@ def beam_flags(environment: Environment, home: str) -> list[str]:
     if its.runner == "dataflow":
         derived |= _dataflow(environment)
         labels = {"slipway-environment": environment.name or "base", **environment.settings.vertex.labels}
-    given = {one.split("=")[0] for one in its.options}
     if "--subnetwork" in given:
         derived.pop("network", None)  # it is in one, and Dataflow refuses another
     flags = [f"--{name}={value}" for name, value in derived.items() if value and f"--{name}" not in given]

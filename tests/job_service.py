@@ -16,8 +16,10 @@ _START_SECONDS = 60
 
 
 @contextmanager
-def job_service(folder: Path, boot: str = "") -> Iterator[dict[str, str]]:
+def job_service(folder: Path, boot: str = "", temp_location: str = "") -> Iterator[dict[str, str]]:
     """The parameter `beam` of a step that runs there, with its flags in the folder, as delivery/beam.py writes them.
+
+    What Beam and TensorFlow Transform write meanwhile is in the folder, too, unless `temp_location` is given.
 
     With `boot`, a path of Beam's boot program, the pool starts workers by the contract of Beam's containers: the
     program asks the job service's provisioning for options and staged files.
@@ -38,7 +40,7 @@ def job_service(folder: Path, boot: str = "") -> Iterator[dict[str, str]]:
         ],
     ]
     flags = {"job_endpoint": f"localhost:{jobs}", "environment_type": "EXTERNAL",
-             "environment_config": f"localhost:{pool}", "temp_location": folder / "temp"}  # fmt: skip
+             "environment_config": f"localhost:{pool}", "temp_location": temp_location or folder / "temp"}  # fmt: skip
     (folder / "flags.json").write_text(json.dumps([f"--{name}={value}" for name, value in flags.items()]))
     with (folder / "job_service.log").open("wb") as log:
         processes = [

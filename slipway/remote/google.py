@@ -140,6 +140,12 @@ class GoogleObjects(Objects):
 
         self._at_once("delete", ((name, partial(delete, name)) for name in names))
 
+    def clear(self) -> None:
+        # The marks of folders too, which TensorFlow writes: a folder is there as long as its mark.
+        with self._translated("list", ""):
+            names = [blob.name.removeprefix(self._prefix) for blob in self._blobs("")]
+        self.delete(names)
+
     def checksum(self, content: bytes | Path) -> str:
         import google_crc32c
 

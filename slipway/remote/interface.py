@@ -102,6 +102,10 @@ class Objects(ABC):
     def delete(self, names: Iterable[str]) -> None:
         """Deletes objects, several at once; missing ones are ignored."""
 
+    def clear(self) -> None:
+        """Deletes all objects below the address, several at once."""
+        self.delete(self.objects(""))
+
     @abstractmethod
     def checksum(self, content: bytes | Path) -> str:
         """Checksum of bytes, or of a file that `upload` takes, as listings give it; empty where the store has none."""

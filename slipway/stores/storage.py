@@ -215,8 +215,7 @@ def delete_file(uri: str) -> None:
 def delete_folder(uri: str) -> None:
     """Removes a folder and all below it, if it exists."""
     if is_remote(uri):
-        objects = open_objects(uri)
-        objects.delete(objects.objects(""))
+        open_objects(uri).clear()
     else:
         shutil.rmtree(local_path(uri), ignore_errors=True)
 

@@ -19,6 +19,7 @@ from components.train_model.features import HELD_SHARE, HeldFeatures, StreamedFe
 from components.train_model.shard import read_shard
 from slipway.data.examples.dataset import files_of_split
 from slipway.errors import DataError, ModuleError
+from slipway.remote.s3 import PROBE, PROBE_CONTENT
 from slipway.stores import storage
 from tests.components.worker_inputs import ALL_ROWS, inputs_of, spec_of
 from tests.fakes.fault_proxy import FaultProxy
@@ -107,6 +108,18 @@ def test_workers_of_one_machine_share_its_memory(artifacts: Artifacts, monkeypat
     monkeypatch.setattr(shard, "memory_limit", lambda: 1.5 * own / HELD_SHARE)
     assert isinstance(read_shard(artifacts.transformed, spec, config, 0, 2).features, HeldFeatures)
     assert isinstance(read_shard(artifacts.transformed, spec, config, 0, 2, sharing=2).features, StreamedFeatures)
+
+
+def test_worker_reads_from_a_bucket_the_parquet_files_alone(
+    artifacts: Artifacts, storage_server: StorageServer
+) -> None:
+    shared = storage_server.uri("transformed")
+    storage.copy_folder(artifacts.transformed, shared)
+    storage_server.put(f"transformed/split=train/{PROBE}", PROBE_CONTENT)
+    config, spec = TrainConfig.model_validate_json(train_parameters()), spec_of(artifacts)
+    here, there = (read_shard(folder, spec, config, 0, 2) for folder in (artifacts.transformed, shared))
+    assert here.counts == there.counts
+    np.testing.assert_array_equal(here.labels, there.labels)
 
 
 def test_worker_streams_from_its_copy_of_a_bucket_until_it_ends(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from delivery.beam import beam_run
+from delivery.beam import beam_flags, beam_run
 from delivery.environment import Environment
 from settings.schema import Settings
 from slipway.errors import ConfigError
@@ -108,6 +108,24 @@ def test_engine_with_its_state_on_s3_needs_another_folder_for_what_tensorflow_wr
         beam_run(its, "kubeflow", IMAGE, publish=False)
     shared = environment(tmp_path, {**beam, "temp_location": "/shared"}, remote_home="s3://bucket/slipway")
     assert beam_run(shared, "kubeflow", IMAGE, publish=False).flags_uri.startswith("s3://bucket/slipway/beam/")
+
+
+@pytest.mark.parametrize("runner", ["in_process", "flink"])
+@pytest.mark.parametrize("temp", ["s3://bucket/temp", "minio://mlpipeline/temp"])
+def test_temporary_folder_on_s3_in_the_options_is_refused_as_in_the_setting(
+    tmp_path: Path, runner: str, temp: str
+) -> None:
+    beam = {"runner": runner, "job_endpoint": "jobs:8099", "temp_location": "/shared"}
+    its = environment(tmp_path, {**beam, "options": [f"--temp_location={temp}"]})
+    with pytest.raises(ConfigError, match=rf"{runner}.*{temp}.*set --temp_location in beam\.options"):
+        beam_run(its, "local", IMAGE, publish=False)
+
+
+def test_temporary_folder_in_the_options_serves_state_on_s3(tmp_path: Path) -> None:
+    beam = {"runner": "flink", "job_endpoint": "jobs:8099", "options": ["--temp_location=/shared"]}
+    its = environment(tmp_path, beam, remote_home="s3://bucket/slipway")
+    found = beam_flags(its, "s3://bucket/slipway/beam")
+    assert [one for one in found if one.startswith("--temp_location")] == ["--temp_location=/shared"]
 
 
 @pytest.mark.parametrize("root", ["s3://bucket/artifacts", "minio://mlpipeline/v2/artifacts"])

@@ -124,6 +124,13 @@ def test_delete_folder_takes_all_below(root: str) -> None:
     storage.delete_folder(storage.join(root, "gone"))
 
 
+def test_delete_folder_on_gs_takes_the_marks_that_tensorflow_makes(google_storage: StorageServer) -> None:
+    for name in ("f/", "f/sub/", "f/sub/x", "f/lone/", "fg/"):
+        google_storage.put(name, b"")
+    storage.delete_folder(google_storage.uri("f"))
+    assert storage.list_names(google_storage.uri("")) == ["fg"]
+
+
 def test_fingerprint_changes_with_the_content(storage_server: StorageServer) -> None:
     storage_server.put("x", b"one")
     size, checksum = storage.fingerprint(storage_server.uri("x"))
