@@ -330,6 +330,25 @@ def test_train_distributed_trains_and_exports_the_same_model(
     assert Predictor(tmp_path / "model").predict(raw).shape == (300, 3)
 
 
+@pytest.mark.slow
+def test_replicas_of_one_machine_train_to_the_same_losses(
+    artifacts: Artifacts, history: History, tmp_path: Path
+) -> None:
+    two_devices = (
+        "import json, sys, tensorflow as tf; [cpu] = tf.config.list_physical_devices('CPU'); "
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2); "
+        "assert tf.distribute.MirroredStrategy().num_replicas_in_sync == 2; "
+        "from tests.steps import train; print(train(*json.loads(sys.argv[1])).model_dump_json())"
+    )
+    inputs = (artifacts.examples, artifacts.graph, artifacts.transformed, publish(tmp_path).model_uri)
+    outputs = [str(tmp_path / name) for name in ("checkpoints", "model", "log")]
+    asked = json.dumps([*inputs, train_parameters(epochs=2), {"strategy": "mirrored"}, *outputs])
+    done = subprocess.run([sys.executable, "-c", two_devices, asked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    distributed = History.model_validate_json(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(losses(distributed), losses(history)[:2], rtol=1e-2)
+
+
 def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """TensorFlow says that it has GPUs; it computes on the CPU all the same."""
     import tensorflow as tf
