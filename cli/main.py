@@ -14,6 +14,7 @@ import typer.main
 
 from cli.options import TYPED
 from cli.output import echo
+from slipway import __version__
 from slipway.errors import SlipwayError
 from slipway.hints import complete, nothing_given
 
@@ -118,9 +119,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version  # it imports a mail parser, and this runs before every command
-
-        echo(f"slipway {version('slipway')}")
+        echo(f"slipway {__version__}")  # not by its metadata, which the image has not
         raise typer.Exit
 
 

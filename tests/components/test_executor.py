@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components import executor
+from slipway import limits
 from slipway.runs import failures
 from slipway.runs.failures import read_failures
 
@@ -49,3 +50,16 @@ def test_replica_of_a_custom_job_that_is_not_the_chief_takes_no_reason_back(
     executor.main()
     assert bool(read_failures(str(tmp_path))) == stays
     assert (tmp_path / "task" / "output.json").exists() != stays, "kfp writes the outputs of the chief alone"
+
+
+def test_step_has_the_threads_of_its_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = "import os\n\ndef train_model() -> str:\n    return os.environ['TF_NUM_INTRAOP_THREADS']\n"
+    (tmp_path / "step.py").write_text(step)
+    output = tmp_path / "task" / "output.json"
+    executor_input = json.dumps({"inputs": {}, "outputs": {"outputFile": str(output), "parameters": {}}})
+    given = ["--component_module_path", str(tmp_path / "step.py"), "--function_to_execute", "train_model"]
+    monkeypatch.setattr(limits, "processors", lambda: 7)
+    monkeypatch.setattr(limits.os, "environ", {})
+    monkeypatch.setattr(sys, "argv", ["executor", *given, "--executor_input", executor_input])
+    executor.main()
+    assert json.loads(output.read_text())["parameterValues"] == {"Output": "7"}

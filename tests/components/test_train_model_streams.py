@@ -106,6 +106,11 @@ def test_an_epoch_has_each_row_once_and_an_order_of_its_own(both: list[TrainingD
     assert batches(data, 0)[-1][1].shape == (64,)  # the rest, fewer than a batch, is left out
 
 
+def test_nothing_is_tuned_whose_thread_outlives_the_epoch(both: list[TrainingData]) -> None:
+    for data in both:
+        assert data.training_batches(64, SEED, lambda: 0)[0].options().autotune.enabled is False
+
+
 def test_windows_hold_row_groups_from_all_over_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "WINDOW_BYTES", ROW_BYTES * 2 * GROUP)
     write(tmp_path)

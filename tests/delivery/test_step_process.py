@@ -11,6 +11,7 @@ import pytest
 
 from delivery.targets.local import last_words
 from delivery.targets.step_process import StepProcesses
+from slipway.limits import processors
 
 SOURCE = """
 from kfp import dsl
@@ -25,6 +26,7 @@ def step(text: str):
         import time
         time.sleep(60)
     print("said", text, os.environ.get("EXTRA"), "tensorflow" in sys.modules)
+    print("threads", os.environ.get("TF_NUM_INTEROP_THREADS"))
 """
 SCRIPT = (
     'program_path=$(mktemp -d); printf "%s" "$0" > "$program_path/ephemeral_component.py"; '
@@ -89,6 +91,14 @@ def test_run_failing_step_leaves_its_message_as_last_words(processes: StepProces
         assert processes.run("step", command("fail", tmp_path), {}, log).exit_code == 1
     assert last_words(log) == "row 7 is bad\nfix row 7"
     assert 'raise DataError("row 7' in log.read_text(), "the traceback has the lines of the step's function"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="warm workers need Linux")
+def test_run_gives_tensorflow_the_threads_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
+    with StepProcesses() as processes:
+        processes.run("step", command("hello", tmp_path), {}, tmp_path / "step.log")
+    assert f"threads {processors()}\n" in (tmp_path / "step.log").read_text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="warm workers need Linux")

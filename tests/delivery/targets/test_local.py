@@ -7,6 +7,7 @@ import typer
 
 from delivery.launch import RunRequest, request_run
 from delivery.targets.local import gpus, local_image, run_local
+from delivery.targets.step_process import StepProcesses
 from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
@@ -36,6 +37,23 @@ def test_run_with_an_interpreter_in_a_folder_with_a_space_starts_its_steps(
     steps = {step.name: step for step in finished.steps}
     assert steps["record_run"].state == "succeeded", steps["record_run"].error
     assert str(missing) in (steps["resolve_source"].error or "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="warm workers need Linux")
+def test_run_uses_the_processes_that_were_started_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, locations = PROJECT / "modules" / "taxi", Locations.under(str(tmp_path))
+    asked = request_run(
+        folder, check_module(folder), str(tmp_path / "none.csv"), locations, Platform("local", "slipway-python")
+    )
+    ran: list[str] = []
+    run = StepProcesses.run
+    with StepProcesses() as processes:
+        monkeypatch.setattr(
+            StepProcesses, "run", lambda self, name, *how, **more: ran.append(name) or run(self, name, *how, **more)
+        )
+        monkeypatch.setattr(StepProcesses, "__init__", lambda _: pytest.fail("others were started"))
+        run_local(asked, tmp_path, lambda steps: None, processes=processes)
+    assert ran == ["resolve_source", "record_run"]
 
 
 def test_gpus_of_this_machine_are_part_of_what_the_cache_goes_by(

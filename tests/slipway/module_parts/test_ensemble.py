@@ -55,6 +55,16 @@ def test_ensemble_is_stopped_by_the_error_of_the_mean() -> None:
     assert model.evaluate({"numbers": INPUTS}, LABELS, verbose=0) == pytest.approx(wanted, rel=1e-4)
 
 
+def test_ensemble_computes_its_members_once_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built()
+    passes = []
+    each = model._each.call
+    monkeypatch.setattr(model._each, "call", lambda *inputs, **how: passes.append(1) or each(*inputs, **how))
+    model.compile(optimizer="sgd", loss="binary_crossentropy", metrics=["auc"], run_eagerly=True)
+    model.train_on_batch({"numbers": INPUTS}, LABELS)
+    assert len(passes) == 1
+
+
 def test_ensemble_weighs_rows() -> None:
     model = built()
     weights = np.where(np.arange(64) < 32, 2.0, 0.0).astype(np.float32)
