@@ -110,6 +110,16 @@ def test_fetch_intact_version_is_not_fetched_again_and_a_damaged_copy_is(
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.name[0] != "."] == [str(version.number)]
 
 
+def test_empty_objects_that_stand_for_folders_are_no_versions(
+    store: RemoteModelStore, new_model: NewModel, storage_server: StorageServer
+) -> None:
+    for folder in ("", ".claims/", "7/"):  # as a console writes them
+        storage_server.put(f"store/taxi/{folder}", b"")
+    version = store.push(new_model(1), provenance()).version
+    assert [one.number for one in store.versions("taxi")] == [version.number]
+    assert store.models() == ["taxi"]
+
+
 def test_store_at_the_root_of_a_bucket_works(fault_proxy: FaultProxy, new_model: NewModel) -> None:
     store = RemoteModelStore(fault_proxy.uri("").replace("/?", "?"))
     version = store.push(new_model(1), provenance()).version
