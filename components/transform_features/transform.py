@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.transform_features.source_keys import find_sources_by_set
 from slipway.data.examples.dataset import SPLITS, row_groups
 from slipway.data.tensors import list_columns
 from slipway.errors import DataError, ModuleError, SlipwayError, TrainingError
@@ -41,6 +42,7 @@ def preprocess(uri: str, absent: dict[str, str], inputs: dict[str, Any]) -> dict
     Raises:
         ModuleError: the function fails, or answers something else than dense tensors by name.
     """
+    find_sources_by_set()
     given = _Inputs(inputs)
     try:
         outputs = load_function(uri, "preprocessing", FUNCTION)(given)

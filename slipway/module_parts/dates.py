@@ -8,7 +8,9 @@ exported model: requests have dates as the data had them.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from slipway.module_api import fill_missing
 
@@ -25,6 +27,9 @@ _DIRECTIVES = {
     "%p": "([ap])[.]?m[.]?",
 }  # fmt: skip
 _MISSING = -(2**63)
+PAIRED = 8  # dates, of which each two are subtracted
+
+Item = TypeVar("Item")
 
 
 class Date(NamedTuple):
@@ -57,6 +62,19 @@ def read_date(feature: tf.SparseTensor | tf.Tensor, written: str) -> Date:
         tf.where(known, tf.cast(days, tf.float64) + tf.cast(seconds, tf.float64) / DAY, nan),
         *(tf.where(known, tf.as_string(part), empty) for part in (month, (days + 3) % 7, seconds // 3600)),
     )
+
+
+def days_between(dates: Iterable[Date]) -> list[tf.Tensor]:
+    """The days between two dates, `[batch]` float64 for each of `pairs`, NaN where one is missing."""
+    return [one.days_since_1970 - other.days_since_1970 for one, other in pairs(dates)]
+
+
+def pairs(dates: Iterable[Item]) -> list[tuple[Item, Item]]:
+    """Each two dates; the first with each other one where there are more than `PAIRED`: pairs grow with the square."""
+    both = list(dates)
+    if len(both) <= PAIRED:
+        return list(combinations(both, 2))
+    return [(both[0], other) for other in both[1:]]
 
 
 def _read_number(feature: tf.SparseTensor | tf.Tensor, unit: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 SAMPLE_ROWS, SAMPLE_VALUES = 10_000, 4_000_000  # fewer rows of very many columns
+COLUMNS_AT_ONCE = 100  # a query's memory grows with its columns
 FIT_ROWS = 3_000  # of the sample, for sums of two classes
 MIN_ROWS = 20
 MOST_CLASSES = 20  # whole numbers of more values are a regression's label
@@ -124,16 +125,24 @@ def _sample(examples_path: str | Path, split: str, label: str, columns: Collecti
         ]
         if label not in chosen:
             return {}
-        values = (
-            f"hash({identifier(name)})" if kinds[name] == "VARCHAR" else f"coalesce({identifier(name)}::DOUBLE, 'nan')"
-            for name in chosen
-        )
-        rows = scan(files, ", ".join(f"{value} AS c{index}" for index, value in enumerate(values)))
         count = min(SAMPLE_ROWS, SAMPLE_VALUES // len(chosen) + MIN_ROWS)
-        drawn = f"SELECT * FROM ({rows}) USING SAMPLE reservoir({count} ROWS) REPEATABLE (7)"  # noqa: S608
-        answer = run(connection, drawn, files).fetchnumpy()
-    finite = np.isfinite(answer["c0"])
-    return {name: values[finite] for name, values in zip(chosen, answer.values(), strict=True)}
+        [total] = run(connection, scan(files, "count(*)"), files).fetchone()
+        drawn = f"FROM range({total}) AS rows(row) USING SAMPLE reservoir({count} ROWS) REPEATABLE (7)"
+        run(connection, f"CREATE TEMP TABLE drawn AS {drawn}", files)
+        sample: dict[str, NDArray[Any]] = {}
+        for first in range(0, len(chosen), COLUMNS_AT_ONCE):
+            names = chosen[first : first + COLUMNS_AT_ONCE]
+            values = (
+                f"hash({identifier(name)})" if kinds[name] == "VARCHAR"
+                else f"coalesce({identifier(name)}::DOUBLE, 'nan')"
+                for name in names
+            )  # fmt: skip
+            columns = ", ".join(f"{value} AS c{index}" for index, value in enumerate(values))
+            numbered = scan(files, f"row_number() OVER () - 1 AS row, {columns}")
+            rows = f"SELECT * EXCLUDE row FROM ({numbered}) SEMI JOIN drawn USING (row) ORDER BY row"  # noqa: S608
+            sample |= zip(names, run(connection, rows, files).fetchnumpy().values(), strict=True)
+    finite = np.isfinite(sample[label])
+    return {name: values[finite] for name, values in sample.items()}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from slipway.data.statistics.io import dataset_of
 from slipway.errors import ConfigError, DataError
 from slipway.module_api import Ingestion
 from slipway.module_kit.scaffold.columns import tell_column, words_of
+from slipway.module_parts.dates import pairs
 from slipway.strict_yaml import nearest
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ class Plan:
     @property
     def size(self) -> Size:
         """What fits the data."""
-        dates = len(self.dates)
-        parts = 2 * dates + dates * (dates - 1) // 2  # year and days of each, days between each two
+        parts = 2 * len(self.dates) + len(pairs(self.dates))  # year and days of each, days between two
         return size_of(self.task, self.rows, len(self.numbers) + len(self.quantities) + parts)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway.module_parts.dates import UNITS, Date, date_pattern, read_date
+from slipway.module_parts.dates import PAIRED, UNITS, Date, date_pattern, days_between, pairs, read_date
 
 MOMENTS = [
     datetime(1900, 3, 1), datetime(1969, 12, 31, 23, 59, 59), datetime(1970, 1, 1), datetime(2000, 2, 29, 12),
@@ -101,3 +101,11 @@ def test_date_pattern_is_one_that_python_reads_too() -> None:
     found = re.fullmatch(pattern, "1/12/2024  07:30")
     assert found
     assert found.groups() == ("1", "12", "2024", "07", "30")
+
+
+def test_days_between_each_two_of_few_dates_and_to_the_first_of_many() -> None:
+    dates = [read_date(_feature([f"2024-01-{day:02}", None]), "%Y-%m-%d") for day in (1, 3, 9)]
+    assert [float(days[0]) for days in days_between(dates)] == [-2, -8, -6]
+    assert all(math.isnan(float(days[1])) for days in days_between(dates))
+    assert len(pairs(range(PAIRED))) == 28
+    assert pairs(range(250)) == [(0, other) for other in range(1, 250)], "pairs would be 31,125"

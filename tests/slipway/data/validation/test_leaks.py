@@ -140,3 +140,12 @@ def test_validate_examples_warns_of_a_leak_with_the_line_to_add(tmp_path: Path) 
 def test_validate_examples_passes_over_what_the_model_does_not_see(tmp_path: Path) -> None:
     schema = SCHEMA.replace('"closed" type: INT', '"closed" type: INT not_in_environment: "SERVING"')
     assert validate(tmp_path, schema, LEAKY).anomalies == []
+
+
+def test_find_leaks_among_a_thousand_columns_within_the_memory_of_few(tmp_path: Path) -> None:
+    chance = np.random.default_rng(8)
+    label = chance.integers(0, 2, 2_000)
+    names = chance.choice(["a", "b", "c"], size=(500, 2_000))
+    columns = {f"text {index}": values for index, values in enumerate(names)}
+    columns |= {f"number {index}": values for index, values in enumerate(chance.normal(size=(500, 2_000)))}
+    assert _named(_leaks(tmp_path, columns | {"copy": label * 7, "y": label})) == {("copy",): "copy"}
