@@ -198,9 +198,22 @@ def _type_spec(spec: Any) -> tf.TypeSpec:
 
 def _from_markers(tensors: Tensors, features: Sequence[schema_pb2.Feature]) -> Tensors:
     """Inputs of `raw` as the transform takes them; few operations, since a request waits for each."""
-    rows = tf.reduce_max([tf.shape(tensor, tf.int64)[0] for tensor in tensors.values()])
+    rows = _count_rows(list(tensors.values()))
     column = tf.stack([rows, 1])
     return {feature.name: _from_marker(tensors[feature.name], feature, rows, column) for feature in features}
+
+
+def _count_rows(tensors: list[tf.Tensor]) -> tf.Tensor:
+    """The rows of the longest input.
+
+    An operation for each type, not for each input: whatever is given this count, TensorFlow first searches all that it
+    was made of for a constant, so that the time of an export would grow with the square of the inputs.
+    """
+    by_type: dict[tf.DType, list[tf.Tensor]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    shapes = [shape for same in by_type.values() for shape in tf.raw_ops.ShapeN(input=same, out_type=tf.int64)]
+    return tf.reduce_max(tf.concat([shape if shape.shape == [1] else shape[:1] for shape in shapes], axis=0))
 
 
 def _from_marker(tensor: tf.Tensor, feature: schema_pb2.Feature, rows: tf.Tensor, column: tf.Tensor) -> Any:
