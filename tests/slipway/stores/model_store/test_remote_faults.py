@@ -96,7 +96,11 @@ def test_push_to_a_full_store_leaves_nothing_and_the_next_is_whole(
     assert [version.number for version in whole(fault_proxy)] == [pushed.version.number]
 
 
-@pytest.mark.parametrize("stride", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("storage_server", "stride"),
+    [("gs", 17), *(pytest.param(one, 1, marks=pytest.mark.slow) for one in ("gs", "s3"))],
+    indirect=["storage_server"],
+)
 def test_push_cut_off_at_every_request_leaves_no_half_version(
     fault_proxy: FaultProxy, new_model: NewModel, storage_server: StorageServer, stride: int
 ) -> None:
