@@ -51,7 +51,7 @@ def test_replica_that_is_not_the_chief_ends_without_outputs(
     def train_alone(inputs: WorkerInputs, start: Any, restarts: int) -> bool:
         asked.append(restarts)
         if not is_chief:
-            Path(inputs.checkpoints_uri).mkdir()
+            Path(inputs.checkpoints_uri).mkdir(parents=True)
             Path(inputs.checkpoints_uri, "a.npz").touch()
             return False
         data = read_training_data(inputs.transformed_uri, inputs.spec, inputs.config)
