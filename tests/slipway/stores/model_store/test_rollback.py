@@ -43,7 +43,7 @@ def open_it(request: pytest.FixtureRequest, tmp_path: Path, clock: Iterator[int]
     if kind == "local":
         return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
     proxy: FaultProxy = request.getfixturevalue(kind)
-    return lambda: RemoteModelStore(proxy.uri("store"), lambda: float(next(clock)))
+    return lambda: RemoteModelStore(proxy.uri("store", retry_seconds=20), lambda: float(next(clock)))
 
 
 @pytest.fixture
