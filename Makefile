@@ -22,7 +22,7 @@ tests/compiled/node_modules: tests/compiled/package-lock.json
 	-@if command -v npm >/dev/null; then npm ci --silent --prefix tests/compiled; fi
 
 test-slow: .venv/.installed-dev ## The long tests, the same on other stores, and properties with all examples
-	$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile all -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "slow or hypothesis" --hypothesis-profile all -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.installed-dev ## ruff, mypy --strict and the import layers
 	$(BIN)/ruff check .

@@ -251,7 +251,6 @@ def test_train_fields_of_the_form_take_the_place_of_the_modules_values(artifacts
     code = "def build_model(features, hyperparameters):\n    raise ValueError(repr(hyperparameters))\n"
     with pytest.raises(ModuleError, match=r"\{'units': 16, 'rate': 0.1\}"):
         train_with(artifacts, tmp_path, code, hyperparameters='{"units": 16}')
-    assert len(run(artifacts, tmp_path, epochs=3).epochs) > 1
     assert len(run(artifacts, tmp_path, fields={"epochs": 1.0}, epochs=3).epochs) == 1
 
 

@@ -132,6 +132,7 @@ def test_rows_of_one_window_are_shuffled_as_a_whole(tmp_path: Path, monkeypatch:
     np.testing.assert_array_equal(window, expected)
 
 
+@pytest.mark.parametrize("both", ["several"], indirect=True)
 def test_the_model_is_the_same_bit_for_bit(both: list[TrainingData]) -> None:
     weights = []
     for data in both:

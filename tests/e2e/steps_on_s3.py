@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import warnings
 from pathlib import Path
+from unittest import mock
 
+from components import needs_tensorflow
 from delivery.launch import request_run
 from delivery.overrides import override_module
+from delivery.targets.step_process import StepProcesses
 from pipelines.platform import TaskDefaults
 from pipelines.registry import Locations, Platform, find_pipeline
 from slipway.module_kit.check import check_module
@@ -20,6 +24,14 @@ from slipway.module_kit.check import check_module
 def main(pipeline: str, module: str, folder: str, data: str, home: str, log: str, changes: str) -> None:
     """Runs it to its end, and prints the run's name last."""
     from kfp import local
+    from kfp.local import subprocess_task_handler
+
+    def start(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        name = full_command[full_command.index("--function_to_execute") + 1]
+        its_log = Path(logs, f"{name}.log")
+        ended = steps.run(name, full_command, env_vars or {}, its_log, tensorflow=needs_tensorflow(name))
+        print(its_log.read_text(errors="replace"))
+        return ended.exit_code
 
     config = override_module(check_module(Path(module)), json.loads(changes))
     platform = Platform("local", "slipway@sha256:0", request_log=log)
@@ -28,7 +40,12 @@ def main(pipeline: str, module: str, folder: str, data: str, home: str, log: str
     local.init(
         local.SubprocessRunner(use_venv=False), pipeline_root=folder, cache_root=f"{folder}/cache", enable_caching=True
     )
-    with warnings.catch_warnings():
+    with (
+        warnings.catch_warnings(),
+        tempfile.TemporaryDirectory() as logs,
+        StepProcesses() as steps,  # a process that imports TensorFlow for itself, for each step, takes twice as long
+        mock.patch.object(subprocess_task_handler, "run_local_subprocess", start),
+    ):
         warnings.simplefilter("ignore")  # resources and display names mean nothing here, as kfp says for each task
         build()
     print(request.lineage.run)

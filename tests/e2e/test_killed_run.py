@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.workspace import SLIPWAY, Workspace
 
 # Without early stopping, training is long enough to be hit.
-ENDLESS = ("--set", "training.epochs=60", "--set", "training.patience=0")
+ENDLESS = ("--set", "training.epochs=30", "--set", "training.patience=0")
 
 
 def wait_for(text: str, log: Path, process: subprocess.Popen[str]) -> None:
@@ -35,7 +35,7 @@ def running(workspace: Workspace) -> tuple[subprocess.Popen[str], Path]:
     while not (runs := sorted(workspace.home.glob("runs/*"))) and time.monotonic() < deadline:
         time.sleep(0.1)
     log = runs[-1] / "logs" / "train_model.log"
-    wait_for("epoch 2/60", log, process)
+    wait_for("epoch 2/30", log, process)
     return process, log
 
 

@@ -35,7 +35,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
 HOME, DATA, LOG = f"s3://{BUCKET}/home", f"s3://{BUCKET}/data/trips.csv", f"s3://{BUCKET}/requests"
 EASY = {"training": {"epochs": 1}, "thresholds": [{"metric": "auc", "min": 0.5}]}
 LONG = {**EASY, "training": {"epochs": 30, "patience": 0, "seed": 44}}
-SEARCHED = {**EASY, "search_space": {"learning_rate": {"min": 0.001, "max": 0.01}}, "tuning": {"trials": 2}}
+# On folds, as so few rows are judged by default, each trial trains five models.
+SEARCHED = {**EASY, "search_space": {"learning_rate": {"min": 0.001, "max": 0.01}}, "tuning": {"trials": 2, "folds": 1}}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from slipway.data.examples.ingest import IngestConfig, ingest_source
 from slipway.data.examples.source import Source, locate
 from slipway.data.snapshots.resolve import look, resolve
 from slipway.data.snapshots.take import take_snapshot
-from tests.fakes.storage_server import StorageServer
 from tests.slipway.data.examples.row_files import WRITERS
 
 CONFIG = {"task": "binary", "label": {"column": "y"}, "split": {"method": "hash"}, "ingestion": {"max_quarantined": 1}}
@@ -27,12 +26,8 @@ def ingested(source: Source, folder: Path) -> Manifest:
 @pytest.mark.parametrize(
     "suffix", [*WRITERS, *(pytest.param(one, marks=pytest.mark.slow) for one in (".csv.gz", ".tfrecord.gz"))]
 )
-@pytest.mark.parametrize("place", ["here", "in a bucket"])
-def test_snapshot_becomes_the_same_examples(
-    suffix: str, place: str, tmp_path: Path, storage_server: StorageServer
-) -> None:
+def test_snapshot_becomes_the_same_examples(suffix: str, root: str, tmp_path: Path) -> None:
     """Folders that are columns, and two files with the same bytes, which are stored once."""
-    root = str(tmp_path / "home") if place == "here" else storage_server.uri("home/data")
     write, plain = WRITERS[suffix.removesuffix(".gz")], suffix.removesuffix(".gz")
     for day, first in ((1, 0), (2, 0), (3, 100)):
         path = tmp_path / "in" / f"day={day}" / f"part{plain}"

@@ -12,16 +12,15 @@ from slipway.data.snapshots.resolve import resolve
 from slipway.data.snapshots.store import list_snapshots
 from slipway.data.snapshots.take import take_snapshot
 from slipway.errors import DataError
+from slipway.remote.s3 import PROBE
 from slipway.stores import storage
-from tests.fakes.storage_server import StorageServer
 
 WHY = {"one": ["the run taxi-1 read it"]}
 
 
-@pytest.fixture(params=["here", "in a bucket"])
-def root(request: pytest.FixtureRequest, tmp_path: Path, storage_server: StorageServer) -> str:
+@pytest.fixture
+def root(root: str, tmp_path: Path) -> str:
     """Two snapshots that share a file."""
-    root = str(tmp_path / "home" / "data") if request.param == "here" else storage_server.uri("home/data")
     for name, files in {"one": "ab", "two": "bc"}.items():
         folder = tmp_path / name
         folder.mkdir()
@@ -58,7 +57,8 @@ def test_prune_keeps_young_snapshots(root: str) -> None:
 
 def test_prune_of_all_leaves_nothing(root: str) -> None:
     prune(root, {})
-    assert storage.list_files(root) == []
+    left = [file.name for file in storage.list_files(root)]
+    assert [name for name in left if not name.endswith(PROBE)] == []  # S3's, at the first write with a condition
 
 
 def test_bytes_without_a_name_go_after_a_day(tmp_path: Path) -> None:

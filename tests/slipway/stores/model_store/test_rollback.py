@@ -1,4 +1,8 @@
-"""Rollbacks in every kind of store: where they go, what they are bound to, and what they refuse."""
+"""Rollbacks: where they go, what they are bound to, and what they refuse.
+
+What a rollback decides is the same for every kind of store: those of a bucket have the tests in which the state changes
+meanwhile, or files are deleted.
+"""
 
 import itertools
 import re
@@ -25,13 +29,21 @@ def clock() -> Iterator[int]:
     return itertools.count(1_000)
 
 
-@pytest.fixture(params=["local", *(pytest.param(one, marks=pytest.mark.slow) for one in ("google_proxy", "s3_proxy"))])
+IN_EACH_STORE = pytest.mark.parametrize(
+    "open_it",
+    ["local", *(pytest.param(one, marks=pytest.mark.slow) for one in ("google_proxy", "s3_proxy"))],
+    indirect=True,
+)
+
+
+@pytest.fixture
 def open_it(request: pytest.FixtureRequest, tmp_path: Path, clock: Iterator[int]) -> Open:
     """The same store, opened by another person each time."""
-    if request.param == "local":
+    kind = getattr(request, "param", "local")
+    if kind == "local":
         return lambda: LocalModelStore(tmp_path / "store", lambda: float(next(clock)))
-    proxy: FaultProxy = request.getfixturevalue(request.param)
-    return lambda: RemoteModelStore(proxy.uri("store"), lambda: float(next(clock)))
+    proxy: FaultProxy = request.getfixturevalue(kind)
+    return lambda: RemoteModelStore(proxy.uri("store", retry_seconds=20), lambda: float(next(clock)))
 
 
 @pytest.fixture
@@ -112,6 +124,7 @@ def test_rollbacks_one_after_another_go_further_back(store: ModelStore, versions
     refused(store, f"no version was stable before {versions[0]}")
 
 
+@IN_EACH_STORE
 def test_rollback_skips_what_was_quarantined_or_deleted(store: ModelStore, versions: list[int]) -> None:
     promote(store, *versions)
     store.quarantine("taxi", versions[2])
@@ -159,6 +172,7 @@ def test_rollback_asked_for_before_anything_was_promoted_is_refused(
     refused(store, f"stable version is {versions[1]} now, not any", asked=typed)
 
 
+@IN_EACH_STORE
 def test_rollback_two_at_once_go_back_one_version_only(open_it: Open, versions: list[int]) -> None:
     stores, together = [open_it(), open_it()], threading.Barrier(2)
     promote(stores[0], *versions)
@@ -179,6 +193,7 @@ def test_rollback_two_at_once_go_back_one_version_only(open_it: Open, versions: 
     assert list(stores[0].stages("taxi").values()) == ["retired", "retired", "stable", "quarantined"]
 
 
+@IN_EACH_STORE
 def test_rollback_during_which_another_version_is_promoted_is_refused(
     store: ModelStore, open_it: Open, versions: list[int]
 ) -> None:
@@ -191,6 +206,7 @@ def test_rollback_during_which_another_version_is_promoted_is_refused(
     assert list(store.stages("taxi").values())[:3] == ["retired", "retired", "stable"]
 
 
+@IN_EACH_STORE
 def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
     store: ModelStore, open_it: Open, versions: list[int]
 ) -> None:
@@ -202,6 +218,7 @@ def test_rollback_during_which_the_pin_went_and_came_back_is_refused(
     assert stable(store) == [two]
 
 
+@IN_EACH_STORE
 def test_rollback_during_which_its_version_is_quarantined_is_refused(
     store: ModelStore, open_it: Open, versions: list[int]
 ) -> None:
@@ -260,6 +277,7 @@ def test_release_lifts_a_quarantine_of_all_with_the_same_bytes_and_says_who(stor
     assert store.stage("taxi", two) == "quarantined"
 
 
+@IN_EACH_STORE
 def test_release_of_a_deleted_version_lets_its_bytes_be_pushed_again(store: ModelStore, tmp_path: Path) -> None:
     one, two = push(store, tmp_path, 1), push(store, tmp_path, 2)
     promote(store, one, two)

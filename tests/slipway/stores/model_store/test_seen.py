@@ -11,6 +11,9 @@ from slipway.errors import ChangedMeanwhileError
 from slipway.stores.model_store import ModelStore, Seen
 from tests.model_files import provenance
 
+# What is compared is the state that was read: buckets of each kind answer the same.
+pytestmark = pytest.mark.parametrize("uri", ["local", "gs"], indirect=True)
+
 
 @pytest.fixture
 def versions(store: ModelStore, new_model: Callable[[int], Path]) -> list[int]:
