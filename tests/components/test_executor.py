@@ -1,6 +1,7 @@
 """What a step that fails leaves behind; tests/components/test_record_run.py shows what the exit handler makes of it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_step_has_the_threads_of_its_pod(tmp_path: Path, monkeypatch: pytest.Mon
     executor_input = json.dumps({"inputs": {}, "outputs": {"outputFile": str(output), "parameters": {}}})
     given = ["--component_module_path", str(tmp_path / "step.py"), "--function_to_execute", "train_model"]
     monkeypatch.setattr(limits, "processors", lambda: 7)
-    monkeypatch.setattr(limits.os, "environ", {})
+    monkeypatch.setattr(os, "environ", {})
     monkeypatch.setattr(sys, "argv", ["executor", *given, "--executor_input", executor_input])
     executor.main()
     assert json.loads(output.read_text())["parameterValues"] == {"Output": "7"}

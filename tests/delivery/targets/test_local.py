@@ -7,7 +7,7 @@ import typer
 
 from delivery.launch import RunRequest, request_run
 from delivery.targets.local import gpus, local_image, run_local
-from delivery.targets.step_process import StepProcesses
+from delivery.targets.step_process import Ended, StepProcesses
 from pipelines.registry import Locations, Platform
 from settings.load import PROJECT
 from slipway.module_kit.check import check_module
@@ -47,10 +47,13 @@ def test_run_uses_the_processes_that_were_started_for_it(tmp_path: Path, monkeyp
     )
     ran: list[str] = []
     run = StepProcesses.run
+
+    def note(self: StepProcesses, name: str, *how: Any, **more: Any) -> Ended:
+        ran.append(name)
+        return run(self, name, *how, **more)
+
     with StepProcesses() as processes:
-        monkeypatch.setattr(
-            StepProcesses, "run", lambda self, name, *how, **more: ran.append(name) or run(self, name, *how, **more)
-        )
+        monkeypatch.setattr(StepProcesses, "run", note)
         monkeypatch.setattr(StepProcesses, "__init__", lambda _: pytest.fail("others were started"))
         run_local(asked, tmp_path, lambda steps: None, processes=processes)
     assert ran == ["resolve_source", "record_run"]
