@@ -79,7 +79,7 @@ clean: ## Remove the environment and all state of local runs
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
 	@touch $@
 
-.venv/.installed: .venv/.uv requirements.lock pyproject.toml
+.venv/.installed: .venv/.uv requirements.lock pyproject.toml slipway/__init__.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -206,14 +206,14 @@ def _from_markers(tensors: Tensors, features: Sequence[schema_pb2.Feature]) -> T
 def _count_rows(tensors: list[tf.Tensor]) -> tf.Tensor:
     """The rows of the longest input.
 
-    An operation for each type, not for each input: whatever is given this count, TensorFlow first searches all that it
+    By few operations, not by some for each input: whatever is given this count, TensorFlow first searches all that it
     was made of for a constant, so that the time of an export would grow with the square of the inputs.
     """
-    by_type: dict[tf.DType, list[tf.Tensor]] = {}
+    alike: dict[tuple[tf.DType, int], list[tf.Tensor]] = {}
     for tensor in tensors:
-        by_type.setdefault(tensor.dtype, []).append(tensor)
-    shapes = [shape for same in by_type.values() for shape in tf.raw_ops.ShapeN(input=same, out_type=tf.int64)]
-    return tf.reduce_max(tf.concat([shape if shape.shape == [1] else shape[:1] for shape in shapes], axis=0))
+        alike.setdefault((tensor.dtype, tensor.shape.rank), []).append(tensor)
+    counts = [tf.stack(tf.raw_ops.ShapeN(input=same, out_type=tf.int64))[:, 0] for same in alike.values()]
+    return tf.reduce_max(tf.concat(counts, axis=0))
 
 
 def _from_marker(tensor: tf.Tensor, feature: schema_pb2.Feature, rows: tf.Tensor, column: tf.Tensor) -> Any:

@@ -65,7 +65,7 @@ def read_date(feature: tf.SparseTensor | tf.Tensor, written: str) -> Date:
 
 
 def days_between(dates: Iterable[Date]) -> list[tf.Tensor]:
-    """The days between two dates, `[batch]` float64 for each of `pairs`, NaN where one is missing."""
+    """The days between two dates, `[batch]` float64 for each of `pairs`, NaN where one of the two is missing."""
     return [one.days_since_1970 - other.days_since_1970 for one, other in pairs(dates)]
 
 

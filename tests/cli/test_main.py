@@ -73,9 +73,10 @@ def test_help_names_arguments_in_capitals(command: Command) -> None:
                 assert parameter.metavar == parameter.metavar.upper()
 
 
-def test_version_is_printed() -> None:
-    assert slipway("--version").stdout == f"slipway {__version__}\n"
+def test_version_is_printed_where_no_package_was_installed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert version("slipway") == __version__, "what pip shows"
+    monkeypatch.setattr("importlib.metadata.version", lambda _: pytest.fail("the image has no metadata of ours"))
+    assert slipway("--version").stdout == f"slipway {__version__}\n"
 
 
 def test_completion_knows_the_commands() -> None:

@@ -50,8 +50,8 @@ def test_dockerfile_starts_from_a_digest_and_ends_without_root() -> None:
     [
         (["slipway", "--help"], "slipway --help"),
         (["sh", "-c", "python3 -m components.executor"], "sh -c python3 -m components.executor"),
-        (["--id=1", "--provision_endpoint=host:1"], "boot in /tmp --id=1 --provision_endpoint=host:1"),
-        (["--worker_pool"], "boot in /tmp --worker_pool"),
+        (["--id=1", "--provision_endpoint=host:1"], "boot in an empty folder --id=1 --provision_endpoint=host:1"),
+        (["--worker_pool"], "boot in an empty folder --worker_pool"),
     ],
 )
 def test_entry_point_starts_a_worker_by_flags_and_else_what_it_is_given(
@@ -60,7 +60,7 @@ def test_entry_point_starts_a_worker_by_flags_and_else_what_it_is_given(
     text = (PROJECT / "image" / "entrypoint.sh").read_text()
     assert "/opt/apache/beam/boot" in text
     for name in ("slipway", "sh", "boot"):
-        folder = " in $(pwd)" if name == "boot" else ""
+        folder = '$([ -z "$(ls -A)" ] && touch x && echo " in an empty folder")' if name == "boot" else ""
         (tmp_path / name).write_text(f'#!/bin/bash\necho "$(basename "$0"){folder} $*"\n')
         (tmp_path / name).chmod(0o755)
     script = tmp_path / "entrypoint.sh"

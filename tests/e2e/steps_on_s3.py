@@ -1,4 +1,6 @@
-"""Runs a pipeline as a cluster does: artifacts on paths of this machine, all that outlives the run on s3://.
+"""Runs a pipeline with a cluster's places, its steps forked as a laptop does it.
+
+Artifacts are on paths of this machine, all that outlives the run is on s3://.
 
 A program, so that a test can kill it: python -m tests.e2e.steps_on_s3 PIPELINE MODULE FOLDER DATA HOME LOG CHANGES
 """

@@ -137,9 +137,10 @@ def _sample(examples_path: str | Path, split: str, label: str, columns: Collecti
                 else f"coalesce({identifier(name)}::DOUBLE, 'nan')"
                 for name in names
             )  # fmt: skip
-            columns = ", ".join(f"{value} AS c{index}" for index, value in enumerate(values))
-            numbered = scan(files, f"row_number() OVER () - 1 AS row, {columns}")
-            rows = f"SELECT * EXCLUDE row FROM ({numbered}) SEMI JOIN drawn USING (row) ORDER BY row"  # noqa: S608
+            listed = ", ".join(f"{value} AS c{index}" for index, value in enumerate(values))
+            numbered = scan(files, f"row_number() OVER () - 1 AS row, {listed}")
+            # Mixed, since the first of them are a sample of their own: files may be sorted.
+            rows = f"SELECT * EXCLUDE row FROM ({numbered}) SEMI JOIN drawn USING (row) ORDER BY hash(row)"  # noqa: S608
             sample |= zip(names, run(connection, rows, files).fetchnumpy().values(), strict=True)
     finite = np.isfinite(sample[label])
     return {name: values[finite] for name, values in sample.items()}

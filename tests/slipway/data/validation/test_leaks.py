@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slipway.data.validation import leaks
 from slipway.data.validation.leaks import Leak, find_leaks
 from slipway.data.validation.report import describe_anomaly
 from tests.example_artifacts import write_examples
@@ -149,3 +150,25 @@ def test_find_leaks_among_a_thousand_columns_within_the_memory_of_few(tmp_path: 
     columns = {f"text {index}": values for index, values in enumerate(names)}
     columns |= {f"number {index}": values for index, values in enumerate(chance.normal(size=(500, 2_000)))}
     assert _named(_leaks(tmp_path, columns | {"copy": label * 7, "y": label})) == {("copy",): "copy"}
+
+
+def test_find_leaks_of_a_sum_in_rows_that_are_sorted_by_the_label(tmp_path: Path) -> None:
+    parts = np.random.default_rng(9).normal(size=(2, 24_000))
+    a, b = parts[:, np.argsort(parts.sum(axis=0))]
+    columns = {"a": a, "b": b, "y": (a + b > 0).astype(int)}
+    train, evaluation = ({name: values[part::2].tolist() for name, values in columns.items()} for part in (0, 1))
+    assert _named(find_leaks(write_examples(tmp_path, train, evaluation), "y", ["a", "b"])) == {("a", "b"): "sum"}
+
+
+def test_sample_has_the_same_rows_in_each_group_of_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "SAMPLE_ROWS", 500)
+    monkeypatch.setattr(leaks, "COLUMNS_AT_ONCE", 2)
+    numbers = list(range(3_000))
+    names = ["row", "rows", "drawn", "c0", "filename", "y"]
+    examples = write_examples(tmp_path, dict.fromkeys(names, numbers), dict.fromkeys(names, numbers[:30]))
+    sample = leaks._sample(examples, "train", "y", names)
+    assert {name: len(values) for name, values in sample.items()} == dict.fromkeys(names, 500)
+    for name in names:
+        np.testing.assert_array_equal(sample[name], sample["y"])
+    assert len(set(sample["y"])) == 500
+    assert np.mean(sample["y"][:100]) == pytest.approx(1_500, abs=300), "the first are of all rows"
