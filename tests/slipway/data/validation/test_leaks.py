@@ -152,14 +152,6 @@ def test_find_leaks_among_a_thousand_columns_within_the_memory_of_few(tmp_path: 
     assert _named(_leaks(tmp_path, columns | {"copy": label * 7, "y": label})) == {("copy",): "copy"}
 
 
-def test_find_leaks_of_a_sum_in_rows_that_are_sorted_by_the_label(tmp_path: Path) -> None:
-    parts = np.random.default_rng(9).normal(size=(2, 24_000))
-    a, b = parts[:, np.argsort(parts.sum(axis=0))]
-    columns = {"a": a, "b": b, "y": (a + b > 0).astype(int)}
-    train, evaluation = ({name: values[part::2].tolist() for name, values in columns.items()} for part in (0, 1))
-    assert _named(find_leaks(write_examples(tmp_path, train, evaluation), "y", ["a", "b"])) == {("a", "b"): "sum"}
-
-
 def test_sample_has_the_same_rows_in_each_group_of_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaks, "SAMPLE_ROWS", 500)
     monkeypatch.setattr(leaks, "COLUMNS_AT_ONCE", 2)
