@@ -57,16 +57,17 @@ def _run(work: Path, shape: str, size: int, write: Any) -> dict[str, dict[str, f
         text = re.sub(r"^slices:(\n +- .*)+\n", "", config.read_text(encoding="utf-8"), flags=re.MULTILINE)
         slicings = ["shop", *(f"part_{number}" for number in range(SLICINGS))]
         config.write_text(f"{text}slices: [{', '.join(f'[{name}]' for name in slicings)}]\n", encoding="utf-8")
-    measure([SLIPWAY, "run", shape, "--set", "training.epochs=2"], environment)
+    measure([SLIPWAY, "run", shape, "--set", "training.epochs=2", "--require-push"], environment)
     run = json.loads(measure([SLIPWAY, "runs", "show", "--json"], environment).output)
     return {step["name"]: step for step in run["steps"] if step.get("cpu_seconds")}
 
 
 def _write_columns(path: Path, columns: int) -> None:
-    """A third are categories, a sixth days; a tenth of the values is missing. Two numbers tell the label."""
+    """A third are categories, a sixth days; a tenth of the values is missing. Each tells a little of the label."""
     random = np.random.default_rng(1)
-    numbers = random.normal(size=(COLUMN_ROWS, columns))
-    labels = numbers[:, :2].sum(axis=1) + random.normal(0, 0.5, COLUMN_ROWS) > 0
+    cause = random.normal(size=COLUMN_ROWS)
+    numbers = random.normal(size=(COLUMN_ROWS, columns)) + 0.3 * cause[:, np.newaxis]
+    labels = cause + random.normal(0, 0.5, COLUMN_ROWS) > 0
     texts = [[f"{value:.4g}" for value in column] for column in numbers.T]
     texts[2::3] = [[f"v{int(abs(value) * 3)}" for value in column] for column in numbers.T[2::3]]
     texts[4::6] = [
