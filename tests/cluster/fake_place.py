@@ -28,7 +28,7 @@ class FakePlace(AnyPlace):
     def cluster(self, namespace: str = "") -> Cluster:
         if namespace:
             self._world.api.namespace = "missing"
-        return Cluster(namespace or self.namespace, attempts=3, timeout=(1, 1), pause=lambda _: None)
+        return Cluster(namespace or self.namespace, attempts=3, timeout=(10, 10), pause=lambda _: None)
 
     def rollout(self, cluster: Cluster, **changes: Any) -> Rollout:
         return self.make_rollout(cluster, pause=self._world.pause, lease_seconds=5, **changes)

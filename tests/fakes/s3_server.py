@@ -91,7 +91,7 @@ class S3Server:
 
     def uri(self, path: str) -> str:
         """The URI of an object, with the server's address as Arrow wants it."""
-        return self.proxied(self.port, path, 2)
+        return self.proxied(self.port, path, 20)
 
     @staticmethod
     def proxied(port: int, path: str, retry_seconds: float) -> str:

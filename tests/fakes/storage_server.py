@@ -46,7 +46,7 @@ class StorageServer:
 
     def uri(self, path: str) -> str:
         """The URI of an object, with the emulator's address as Arrow wants it."""
-        query = f"scheme=http&endpoint_override=localhost:{self.port}&retry_limit_seconds=2"
+        query = f"scheme=http&endpoint_override=localhost:{self.port}&retry_limit_seconds=20"
         return f"gs://anonymous@{BUCKET}/{path}?{query}"
 
     def put(self, path: str, content: bytes) -> None:

@@ -47,6 +47,7 @@ def test_start_answers_that_break_off_are_asked_for_again(served: World) -> None
 
 
 def test_start_api_server_that_times_out_is_asked_again(served: World) -> None:
+    served.waits = 1
     served.api.fail("PATCH", 0, times=1, seconds=1.5)
     served.start(served.versions[1])
     assert served.stable == served.versions[1]

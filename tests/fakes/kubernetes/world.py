@@ -63,9 +63,10 @@ class World:
     policy: RolloutPolicy = POLICY
     said: list[str] = field(default_factory=list)
     on_pause: Callable[[], None] = lambda: None
+    waits: int = 10  # seconds for an answer of the API server
 
     def cluster(self, attempts: int = 3) -> Cluster:
-        return Cluster(NAMESPACE, attempts=attempts, timeout=(1, 1), pause=lambda _: None)
+        return Cluster(NAMESPACE, attempts=attempts, timeout=(self.waits, self.waits), pause=lambda _: None)
 
     def rollout(self, cluster: Cluster, *, force: bool = False) -> Rollout:
         return Rollout(cluster, self.store, lambda: self.objects, "taxi", self.policy, by="ann",

@@ -12,7 +12,7 @@ from slipway.stores.model_store import open_store
 
 def main() -> None:
     asked = json.loads(sys.argv[1])
-    with Cluster(asked["namespace"], timeout=(2, 2), pause=lambda _: None) as cluster:
+    with Cluster(asked["namespace"], timeout=(10, 10), pause=lambda _: None) as cluster:
         rollout = Rollout(
             cluster,
             open_store(asked["store"]),

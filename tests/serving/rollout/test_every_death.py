@@ -102,7 +102,7 @@ def rollback_was_left(world: World) -> None:
 
 def dies(world: World, act: Act, calls: int) -> bool:
     """Whether `act` needs more calls than these."""
-    cluster = MortalCluster(NAMESPACE, attempts=3, timeout=(1, 1), pause=lambda _: None)
+    cluster = MortalCluster(NAMESPACE, attempts=3, timeout=(10, 10), pause=lambda _: None)
     cluster.calls_left = calls
     try:
         with cluster:
