@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Answer = dict[str, NDArray[Any]]
 
 MODEL = "candidate"
-TIMEOUT_SECONDS = 600.0  # at its first request TensorFlow optimises a signature: 40 CPU s for 1,500 inputs
+TIMEOUT_SECONDS = 600.0  # at its first request TensorFlow optimises a signature: 19 CPU s for 750 inputs
 MOST_LEFT_OUT = 100  # rows that lack columns
 BATCH_TOLERANCE = 1e-5  # a batch of another size may sum in another order
 
